@@ -1,0 +1,43 @@
+# make image PROMPT="a cherry tree in blossom"   draw a picture
+# make test                                      lint, types, import floors, tests
+# Each sets itself up in .venv at its first run.
+
+PYTHON ?= python3.11
+PROMPT ?= a cherry tree in blossom
+SIZE ?= 1024
+SEED ?= 0
+BIN := .venv/bin
+
+.PHONY: image test lint clean
+
+image: .venv/.runtime
+	@$(BIN)/openimagen generate "$$PROMPT" --size $(SIZE) --seed $(SEED) --out out
+image: export PROMPT := $(value PROMPT)
+
+test: .venv/.dev lint
+	$(BIN)/python -m pytest
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@! $(BIN)/python -m pip show --quiet torchvision 2>/dev/null || \
+		{ echo "torchvision is in .venv: transformers cannot load beside it; remove it"; exit 1; }
+
+clean:
+	rm -rf .venv out
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv || { \
+		rm -rf .venv; \
+		echo "python3-venv is missing, installing it"; \
+		$$([ "$$(id -u)" = 0 ] || echo sudo) apt-get install -y python3-venv && $(PYTHON) -m venv .venv; }
+
+.venv/.runtime: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+.venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ .venv/.runtime

@@ -1,0 +1,225 @@
+"""The diagram of the paper: text -> embedding -> base -> super-resolution -> super-resolution -> image.
+
+`Cascade.sample` returns raw tensors, unfiltered and unmarked: training and metrics need the truth.
+The public door is `openimagen.imagen`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from openimagen.config import ModelConfig, SamplingConfig, StageConfig
+from openimagen.diffusion import (
+    Denoiser,
+    add_noise,
+    augmentation_log_snr,
+    denoiser,
+    sampling_log_snrs,
+)
+from openimagen.guidance import classifier_free, thresholded, watched
+from openimagen.samplers import SAMPLERS
+from openimagen.text import TextEmbedding, TextEncoder
+from openimagen.unet import UNet
+
+Pictures = Float[Tensor, "b 3 h w"]  # in [-1, 1]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a cascade is: the network of `stage` has been called `call` times of `calls`."""
+
+    stage: str
+    call: int
+    calls: int
+    log_snr: float
+    x0: Pictures  # the picture as the stage sees it now
+
+
+OnStep = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One diffusion model: its numbers and its network, None until it is trained."""
+
+    config: StageConfig
+    net: UNet | None = None
+
+    def trained(self) -> UNet:
+        """Return the network, or say that there is none."""
+        if self.net is None:
+            raise ValueError(
+                f"stage {self.config.name} has no weights: train it with "
+                f"`openimagen train RECIPE --stage {self.config.name} --init MODEL`, "
+                "or ask for a smaller size"
+            )
+        return self.net
+
+
+class PictureNoise:
+    """Gaussian noise with one stream per picture, a function of (seed, stage) alone.
+
+    Drawn on the CPU: neither the batch nor the device changes it.
+    """
+
+    def __init__(self, seeds: Sequence[int], stage: int, device: torch.device) -> None:
+        self.device = device
+        self.streams = [
+            torch.Generator().manual_seed(
+                int(np.random.SeedSequence([seed, stage]).generate_state(1, np.uint64)[0] >> 1)
+            )
+            for seed in seeds
+        ]
+
+    def draw(self, *shape: int) -> Tensor:
+        """Next noise of this shape for each picture, [b *shape]."""
+        return torch.stack([torch.randn(shape, generator=s) for s in self.streams]).to(self.device)
+
+
+class Encoder(Protocol):
+    """Captions in, token states and mask out."""
+
+    def __call__(self, captions: Sequence[str]) -> TextEmbedding:
+        """Encode captions."""
+        ...
+
+
+@dataclass
+class Cascade:
+    """A frozen text encoder and its diffusion stages, smallest picture first."""
+
+    config: ModelConfig
+    stages: Sequence[Stage]
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    dtype: torch.dtype = torch.float32  # of the networks' arithmetic, by autocast
+    encoder: Encoder | None = None  # loaded at its first use
+
+    def encode(self, captions: Sequence[str]) -> TextEmbedding:
+        """Token states of captions, [b n d], on the cascade's device."""
+        if self.encoder is None:
+            self.encoder = TextEncoder.load(self.config.text, device=self.device)
+        return self.encoder(captions).to(self.device)
+
+    def stages_between(self, start: int, size: int | None) -> range:
+        """Numbers of the stages that lead from stage `start` to pictures of side `size`."""
+        sides = [stage.config.side for stage in self.stages]
+        if size is None:
+            size = sides[-1]
+        if size not in sides[start:]:
+            options = ", ".join(map(str, sides[start:]))
+            raise ValueError(f"size {size} is no stage of {self.config.name}: choose one of {options}")
+        return range(start, sides.index(size) + 1)
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        text: Sequence[str] | TextEmbedding,
+        seeds: Sequence[int],
+        *,
+        negative: str | None = None,
+        settings: Sequence[Mapping[str, Any]] = (),
+        size: int | None = None,
+        start: int = 0,
+        lowres: Pictures | None = None,
+        latents: Pictures | None = None,
+        on_step: OnStep | None = None,
+    ) -> list[Pictures]:
+        """Draw one picture per caption; returns the picture of every stage that ran, in [-1, 1].
+
+        `settings`: overrides of each stage's `SamplingConfig`, one mapping per stage of the model.
+        `size`: side to stop at. `start`: first stage to run, with `lowres` the picture below it.
+        `latents`: noise that the first stage starts from instead of its seeds'.
+        """
+        numbers = self.stages_between(start, size)
+        stages = [(n, self.stages[n], self.stages[n].trained()) for n in numbers]
+        text = text if isinstance(text, TextEmbedding) else self.encode(text)
+        if len(seeds) != len(text.tokens):
+            raise ValueError(f"{len(text.tokens)} captions need as many seeds, not {len(seeds)}")
+        null = text.null() if negative is None else self.encode([negative] * len(seeds))
+        images, image = [], lowres
+        for number, stage, _ in stages:
+            overrides = settings[number] if number < len(settings) else {}
+            sampling = SamplingConfig(**{**stage.config.sampling.model_dump(), **overrides})
+            stage = replace(stage, config=stage.config.model_copy(update={"sampling": sampling}))
+            noise = PictureNoise(seeds, number, self.device)
+            start_noise = latents if number == start else None
+            with torch.autocast(self.device.type, self.dtype, self.dtype != torch.float32):
+                image = draw(stage, text, null, noise, image, start_noise, on_step)
+            images.append(image)
+        return images
+
+
+def draw(
+    stage: Stage,
+    text: TextEmbedding,
+    null: TextEmbedding,
+    noise: PictureNoise,
+    lowres: Pictures | None = None,
+    latents: Pictures | None = None,
+    on_step: OnStep | None = None,
+    size: tuple[int, int] | None = None,
+) -> Pictures:
+    """Draw with one stage by its own sampling settings: noise -> [b 3 h w] in [-1, 1].
+
+    `size` (h, w) is the stage's side squared unless given; any size works.
+    """
+    sampling, shape = stage.config.sampling, (3, *(size or 2 * (stage.config.side,)))
+    z = noise.draw(*shape) if latents is None else latents.to(noise.device, torch.float32)
+    denoise = guided(stage, text, null, noise, lowres)
+    denoise = thresholded(denoise, sampling.threshold, sampling.percentile)
+    if on_step is not None:
+        denoise = watched(denoise, reporter(stage.config, on_step))
+    log_snrs = sampling_log_snrs(
+        stage.config.diffusion.schedule, sampling.steps, sampling.log_snr_range
+    ).to(z.device)
+    walk = SAMPLERS[sampling.sampler]
+    return walk(denoise, z, log_snrs, lambda: noise.draw(*shape)).clamp(-1, 1)
+
+
+def guided(
+    stage: Stage,
+    text: TextEmbedding,
+    null: TextEmbedding,
+    noise: PictureNoise,
+    lowres: Pictures | None,
+) -> Denoiser:
+    """The stage's denoiser under guidance, its text read and its low-resolution picture augmented."""
+    net, diffusion, sampling = stage.trained(), stage.config.diffusion, stage.config.sampling
+    aug_log_snr = None
+    if lowres is not None:
+        level = torch.full((len(lowres),), sampling.aug_level, device=lowres.device)
+        aug_log_snr = augmentation_log_snr(diffusion, level)
+        if sampling.aug_level > 0:
+            lowres = add_noise(lowres, noise.draw(*lowres.shape[1:]), aug_log_snr)
+
+    def bind(text: TextEmbedding, copies: int) -> Denoiser:
+        low = None if lowres is None else lowres.repeat(copies, 1, 1, 1)
+        aug = None if aug_log_snr is None else aug_log_snr.repeat(copies)
+        return denoiser(net, diffusion, net.read(text), low, aug)
+
+    return classifier_free(
+        bind(text, 1),
+        bind(TextEmbedding.concatenate([text, null]), 2),
+        sampling.guidance,
+        sampling.guidance_interval,
+        sampling.guidance_rescale,
+    )
+
+
+def reporter(stage: StageConfig, on_step: OnStep) -> Callable[[Tensor, Tensor], None]:
+    """Turn each x0 estimate of a stage into a `Progress`."""
+    steps = stage.sampling.steps
+    calls = 2 * steps - 1 if stage.sampling.sampler == "heun" else steps
+    count = 0
+
+    def report(x0: Tensor, log_snr: Tensor) -> None:
+        nonlocal count
+        count += 1
+        on_step(Progress(stage.name, count, calls, log_snr[0].item(), x0))
+
+    return report

@@ -1,0 +1,292 @@
+"""Every number that defines a model. Frozen, validated, free of torch; presets at the end.
+
+A model is text -> embedding -> stage -> stage -> stage -> image. `ModelConfig` says so in numbers;
+`model.json` in a model folder is this file's objects, written down.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Attention = Literal["none", "fused", "cross"]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Config(BaseModel):
+    """A frozen value; an unknown key or a wrong type is an error that names the key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# --- text ---------------------------------------------------------------------------------------
+
+
+class TextConfig(Config):
+    """The frozen text encoder."""
+
+    encoder: str = "minilm"  # "minilm" (installed with the package), a hub id, or a local folder
+    max_tokens: Positive = 64  # longer captions are cut, with a warning
+
+
+# --- the diffusion process ------------------------------------------------------------------------
+
+
+class CosineSchedule(Config):
+    """alpha = cos(pi t / 2) (Nichol & Dhariwal, 2021), shifted in log-SNR (Hoogeboom et al., 2023)."""
+
+    kind: Literal["cosine"] = "cosine"
+    shift: float = 0.0  # added to the log-SNR; 2 ln(64 / side) keeps a large image as noisy as 64x64
+    log_snr_min: float = -15.0
+    log_snr_max: float = 15.0
+
+
+class LinearSchedule(Config):
+    """beta linear in t (Ho et al., 2020), used continuously."""
+
+    kind: Literal["linear"] = "linear"
+    beta_min: float = 0.1  # 1000 steps of 1e-4
+    beta_max: float = 20.0  # 1000 steps of 0.02
+    log_snr_min: float = -15.0
+    log_snr_max: float = 15.0
+
+
+class LogNormalSchedule(Config):
+    """ln sigma ~ N(mean, std) in EDM's units (Karras et al., 2022, table 1)."""
+
+    kind: Literal["log_normal"] = "log_normal"
+    mean: float = -0.8
+    std: float = 1.6
+    rho: float = 7.0  # spacing of the sampling steps (EDM, eq. 5)
+    log_snr_min: float = -8.76  # sigma = 80
+    log_snr_max: float = 12.4  # sigma = 0.002
+
+
+Schedule = Annotated[
+    CosineSchedule | LinearSchedule | LogNormalSchedule, Field(discriminator="kind")
+]
+
+
+class LossWeight(Config):
+    """Weight of the squared error of x0 as a function of SNR; `most` caps it (min-SNR)."""
+
+    kind: Literal["eps", "v", "edm"] = "eps"  # SNR, SNR + 1, SNR + 1 / sigma_data²
+    most: float | None = None  # 5 with kind "eps" is min-SNR-5 (Hang et al., 2023)
+
+
+class DiffusionConfig(Config):
+    """What the network predicts, at which noise levels, and how errors count."""
+
+    schedule: Schedule = CosineSchedule()
+    prediction: Literal["eps", "x0", "v", "edm"] = "eps"
+    loss: LossWeight = LossWeight()
+    sigma_data: float = 0.5  # standard deviation of the pixels, for "edm"
+    aug_log_snr_min: float = -8.0  # noise-conditioning augmentation at level 1
+    aug_log_snr_max: float = 12.0  # and at level 0
+
+
+# --- networks -------------------------------------------------------------------------------------
+
+
+class UNetConfig(Config):
+    """Shape of one U-Net. Tuples have one entry per level, finest first."""
+
+    arrangement: Literal["adm", "efficient"]  # the base's U-Net, or the Efficient U-Net
+    width: Positive  # channels of the stem
+    multipliers: tuple[Positive, ...]
+    blocks: tuple[Positive, ...]  # residual blocks per level
+    attention: tuple[Attention, ...]
+    attend: Literal["block", "level"] = "block"  # after every residual block, or once a level
+    strides: tuple[Literal[1, 2], ...] = ()  # efficient: of the level's first convolution; default 2
+    patch: Positive = 1  # pixels per side folded into channels before the stem
+    heads: Positive | None = None  # number of attention heads; None: one per 64 channels
+    attention_expansion: Positive = 1  # width of queries, keys and values over the channels
+    scale_shift: bool = True  # conditioning scales and shifts each block, or is added once a level
+    text_width: Positive  # of the encoder's tokens
+    context_width: Positive = 512  # text tokens inside the network
+    lowres: bool = False  # sees the upsampled picture of the stage below
+
+    @model_validator(mode="after")
+    def _levels_agree(self) -> Self:
+        levels = len(self.multipliers)
+        for name in ("blocks", "attention"):
+            if len(getattr(self, name)) != levels:
+                raise ValueError(f"{name} needs {levels} entries, one per multiplier")
+        if self.strides and len(self.strides) != levels:
+            raise ValueError(f"strides needs {levels} entries, one per multiplier")
+        if self.strides and self.arrangement == "adm":
+            raise ValueError('strides belong to arrangement "efficient"; "adm" halves between levels')
+        return self
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of each level."""
+        return tuple(self.width * m for m in self.multipliers)
+
+    @property
+    def level_strides(self) -> tuple[int, ...]:
+        """Stride with which each level is entered."""
+        if self.arrangement == "adm":
+            return (1,) + (2,) * (len(self.multipliers) - 1)
+        return self.strides or (2,) * len(self.multipliers)
+
+    @property
+    def granularity(self) -> int:
+        """The sides of an input are padded to a multiple of this many pixels."""
+        product = self.patch
+        for stride in self.level_strides:
+            product *= stride
+        return product
+
+
+# --- sampling, stages, models -----------------------------------------------------------------------
+
+SamplerName = Literal["ddpm", "ddim", "dpmpp_2m", "heun"]
+
+
+class SamplingConfig(Config):
+    """How a stage draws unless the caller says otherwise."""
+
+    sampler: SamplerName = "dpmpp_2m"
+    steps: Positive = 20
+    guidance: Annotated[float, Field(ge=0)] = 4.0  # w; 1 is off
+    guidance_interval: tuple[float, float] = (-100.0, 100.0)  # log-SNRs where guidance acts
+    guidance_rescale: Annotated[float, Field(ge=0, le=1)] = 0.0
+    threshold: Literal["none", "static", "dynamic"] = "dynamic"
+    percentile: Annotated[float, Field(gt=0, le=100)] = 99.5  # of |x0|, for dynamic
+    aug_level: Annotated[float, Field(ge=0, le=1)] = 0.0  # noise put on the picture below
+    log_snr_range: tuple[float, float] | None = None  # first and last; None: the schedule's ends
+
+
+class StageConfig(Config):
+    """One diffusion model of the cascade."""
+
+    name: str
+    side: Positive  # pixels per side of the pictures it draws
+    unet: UNetConfig
+    diffusion: DiffusionConfig = DiffusionConfig()
+    sampling: SamplingConfig = SamplingConfig()
+
+
+class ModelConfig(Config):
+    """A cascade: a text encoder and its stages, smallest picture first."""
+
+    name: str
+    text: TextConfig = TextConfig()
+    stages: tuple[StageConfig, ...]
+    licence: str = ""
+
+    @model_validator(mode="after")
+    def _stages_fit(self) -> Self:
+        if not self.stages:
+            raise ValueError("a cascade needs at least one stage")
+        sides = [stage.side for stage in self.stages]
+        if sides != sorted(set(sides)):
+            raise ValueError(f"stages must grow: their sides are {sides}")
+        for number, stage in enumerate(self.stages):
+            if stage.unet.lowres != (number > 0):
+                raise ValueError(
+                    f"stage {stage.name}: lowres must be {number > 0}; "
+                    "every stage but the first sees the picture below"
+                )
+        return self
+
+
+# --- training ---------------------------------------------------------------------------------------
+
+
+class TrainConfig(Config):
+    """How one stage is trained. The clock is images seen."""
+
+    images: Positive  # to see in all
+    batch: Positive = 64
+    accumulate: Positive = 1  # parts a batch is computed in
+    optimizer: Literal["adamw", "adafactor"] = "adamw"
+    learning_rate: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0
+    warmup_images: int = 10_000
+    cooldown: Annotated[float, Field(ge=0, le=1)] = 0.3  # last part of the run, linear to 0
+    clip: float | None = 1.0  # norm of the gradient
+    ema_images: Positive = 50_000  # time constant of the average, never over a tenth of the run
+    text_drop: Annotated[float, Field(ge=0, le=1)] = 0.1
+    crop: Positive | None = None  # super-resolution trains on crops of this side, in output pixels
+    precision: Literal["float32", "bfloat16"] = "bfloat16"  # of the arithmetic; weights stay float32
+    compile: bool = False  # torch.compile the step: a minute at the start, faster after it
+    checkpoint_images: Positive = 20_000
+    preview_images: Positive = 50_000
+    preview_prompts: tuple[str, ...] = ()
+    keep: Positive = 3  # checkpoints kept
+    seed: int = 0
+
+
+class Recipe(Config):
+    """A model and how each of its stages is trained."""
+
+    model: ModelConfig
+    train: dict[str, TrainConfig]  # by stage name
+
+    @model_validator(mode="after")
+    def _names_match(self) -> Self:
+        names = {stage.name for stage in self.model.stages}
+        if set(self.train) != names:
+            raise ValueError(f"train names {sorted(self.train)}, the model's stages {sorted(names)}")
+        return self
+
+
+# --- the paper's networks ---------------------------------------------------------------------------
+
+PAPER_TEXT = TextConfig(encoder="google/t5-v1_1-xxl", max_tokens=128)  # the length is NeMo's
+T5_XXL_WIDTH = 4096
+
+PAPER_BASE64 = StageConfig(  # appendix F.1: 2B parameters
+    name="base",
+    side=64,
+    unet=UNetConfig(
+        arrangement="adm",
+        width=512,
+        multipliers=(1, 2, 3, 4),
+        blocks=(3, 3, 3, 3),
+        attention=("none", "fused", "fused", "fused"),
+        text_width=T5_XXL_WIDTH,
+    ),
+    sampling=SamplingConfig(sampler="ddpm", steps=250, guidance=1.35),
+)
+
+PAPER_SR256 = StageConfig(  # appendix F.1: 600M parameters
+    name="sr256",
+    side=256,
+    unet=UNetConfig(
+        arrangement="efficient",
+        width=128,
+        multipliers=(1, 2, 4, 8),
+        blocks=(2, 4, 8, 8),
+        attention=("none", "none", "none", "fused"),
+        heads=8,
+        attention_expansion=2,
+        scale_shift=False,
+        text_width=T5_XXL_WIDTH,
+        context_width=1024,
+        lowres=True,
+    ),
+    sampling=SamplingConfig(sampler="ddpm", steps=250, guidance=8.0),
+)
+
+PAPER_SR1024 = StageConfig(  # appendix F.1: 400M parameters, no self-attention
+    name="sr1024",
+    side=1024,
+    unet=PAPER_SR256.unet.model_copy(
+        update={"attention": ("none", "none", "none", "cross"), "attend": "level"}
+    ),
+    diffusion=DiffusionConfig(schedule=LinearSchedule()),
+    sampling=SamplingConfig(sampler="ddpm", steps=250, guidance=8.0),
+)
+
+STAGE_PRESETS = {
+    "paper_base64": PAPER_BASE64,
+    "paper_sr256": PAPER_SR256,
+    "paper_sr1024": PAPER_SR1024,
+}
+
+PAPER = ModelConfig(
+    name="paper", text=PAPER_TEXT, stages=(PAPER_BASE64, PAPER_SR256, PAPER_SR1024)
+)

@@ -1,0 +1,157 @@
+"""A folder of captioned pictures, in the two conventions people have.
+
+name.txt beside name.png; or metadata.jsonl / metadata.csv with file_name and text, as in Hugging
+Face's imagefolder. Folders nest, and both may be used at once: a picture keeps all its captions.
+"""
+
+import csv
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+METADATA_NAMES = {"metadata.jsonl", "metadata.csv"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image file and its captions, at least one."""
+
+    path: Path
+    captions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The usable pairs, sorted by path, and what was wrong with the rest: name -> reason."""
+
+    pairs: tuple[Picture, ...]
+    faults: dict[str, str]
+
+
+def read_folder(path: Path) -> Pictures:
+    """Find the captioned pictures of a folder; none is opened yet.
+
+    `faults` names what cannot be used: a picture without caption, a caption without picture, a
+    path that leaves the folder, text that is not UTF-8. Hidden files are passed over.
+    Raises ValueError if nothing can be used.
+    """
+    if not path.is_dir():
+        raise ValueError(f"{path} is no folder; give one with pictures and their captions")
+    root = Path(os.path.abspath(path))  # lexically: links inside the folder are its owner's
+    files = sorted(file for file in root.rglob("*") if _is_visible(file, root))
+    captions: dict[Path, list[str]] = {}
+    faults: dict[str, str] = {}
+    for row in _rows(files, root):
+        where = row.source
+        try:
+            picture = _picture(row, root)
+            where = _name(picture, root)
+            captions.setdefault(picture, []).extend(_captions(row.text))
+        except (ValueError, OSError) as error:
+            faults[where] = str(error)
+    for file in files:
+        if file.suffix.lower() in IMAGE_SUFFIXES and not captions.get(file):
+            faults.setdefault(_name(file, root), f"no caption: put {file.stem}.txt beside it")
+    pairs = tuple(Picture(file, tuple(texts)) for file, texts in sorted(captions.items()) if texts)
+    if not pairs:
+        example = "".join(f" ({name}: {why})" for name, why in list(faults.items())[:1])
+        raise ValueError(
+            f"{path} has no captioned picture{example}: put name.txt beside name.png, "
+            "or write metadata.jsonl or metadata.csv with file_name and text"
+        )
+    return Pictures(pairs, faults)
+
+
+def _is_visible(file: Path, root: Path) -> bool:
+    return not any(part.startswith(".") for part in file.relative_to(root).parts)
+
+
+def _name(file: Path, root: Path) -> str:
+    return file.relative_to(root).as_posix()
+
+
+# --- rows: who says what about which picture ------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    """Captions for a picture, unchecked; `file_name` is relative to `folder`."""
+
+    source: str
+    folder: Path
+    file_name: Any
+    text: Any
+
+
+def _rows(files: list[Path], root: Path) -> Iterator[Row]:
+    beside: dict[Path, list[str]] = {}  # name without suffix -> pictures
+    for file in files:
+        if file.suffix.lower() in IMAGE_SUFFIXES:
+            beside.setdefault(file.with_suffix(""), []).append(file.name)
+    for file in files:
+        if file.name in METADATA_NAMES:
+            for line, content in _lines(file):
+                entry = content if isinstance(content, dict) else {}
+                source = f"{_name(file, root)}:{line}"
+                yield Row(source, file.parent, entry.get("file_name"), entry.get("text"))
+        elif file.suffix == ".txt":
+            for picture in beside.get(file.with_suffix(""), [f"{file.stem}.png"]):
+                yield Row(_name(file, root), file.parent, picture, _read(file))
+
+
+def _read(file: Path) -> str:
+    """The text; bytes that are not UTF-8 are kept as surrogates, to be found in the caption."""
+    return file.read_text("utf-8-sig", errors="surrogateescape")
+
+
+def _lines(metadata: Path) -> Iterator[tuple[int, object]]:
+    """Line number and content of each entry; None for one that cannot be read."""
+    lines = _read(metadata).split("\n")
+    if metadata.suffix == ".jsonl":
+        yield from ((number, _json(line)) for number, line in enumerate(lines, 1) if line.strip())
+        return
+    reader = csv.DictReader(f"{line}\n" for line in lines)
+    try:
+        for entry in reader:
+            yield reader.line_num, entry
+    except csv.Error:
+        yield reader.line_num, None
+
+
+def _json(line: str) -> object:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+# --- checks ---------------------------------------------------------------------------------------
+
+
+def _picture(row: Row, root: Path) -> Path:
+    if not isinstance(row.file_name, str) or row.text is None:
+        raise ValueError("needs file_name and text")
+    file = Path(os.path.normpath(row.folder / row.file_name))
+    if not file.is_relative_to(root):
+        raise ValueError(f"{row.file_name} leaves the folder")
+    if not file.is_file():
+        raise ValueError(f"{row.file_name} does not exist")
+    return file
+
+
+def _captions(text: object) -> list[str]:
+    texts = [text] if isinstance(text, str) else text
+    if not isinstance(texts, list) or not all(isinstance(each, str) for each in texts):
+        raise ValueError("text is neither a string nor a list of strings")
+    captions = [caption for each in texts if (caption := " ".join(each.split()))]
+    if not captions:
+        raise ValueError("empty caption")
+    try:
+        "".join(captions).encode()
+    except UnicodeEncodeError:
+        raise ValueError("caption is not UTF-8") from None
+    return captions

@@ -1,0 +1,73 @@
+"""Image files in, pixels out: decode whatever people have, crop, shrink, convert.
+
+Inside the library a picture is a tensor [3 h w]: uint8 when stored, float in [-1, 1] when computed.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageOps
+from torch import Tensor
+
+MAX_PIXELS = 89_478_485  # where Pillow starts to warn: a quarter of a gigabyte of RGB
+
+
+def load(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode a picture as RGB, upright; transparency shows white, an animation its first frame.
+
+    Raises ValueError, naming file and reason, for whatever cannot be decoded or has more than
+    `max_pixels`; the latter is refused before decoding.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > max_pixels:
+                raise ValueError(f"{image.width} x {image.height} is over {max_pixels} pixels")
+            return _to_rgb(ImageOps.exif_transpose(image))
+    except Exception as error:  # Pillow's decoders raise all kinds
+        reason = str(error).replace(repr(str(path)), "it") or type(error).__name__
+        raise ValueError(f"{path}: {reason}") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no agreed range; save it with 8 or 16 bits")
+    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip
+        grey = (np.asarray(image).astype(np.int64) + 128) // 257
+        return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        picture = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, picture).convert("RGB")
+    return image.convert("RGB")
+
+
+def square(image: Image.Image, side: int) -> Image.Image:
+    """The centre of the picture, `side` x `side`, antialiased.
+
+    A whole factor averages areas, so that two pictures of one source agree as a low-resolution
+    pair; any other factor is Lanczos.
+    """
+    edge = min(image.size)
+    left, top = (image.width - edge) // 2, (image.height - edge) // 2
+    centre = image.crop((left, top, left + edge, top + edge))
+    if edge % side == 0:
+        return centre.reduce(edge // side)
+    return centre.resize((side, side), Image.Resampling.LANCZOS)
+
+
+def to_tensor(image: Image.Image) -> UInt8[Tensor, "3 h w"]:
+    """Pixels of an RGB picture."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def to_float(pixels: UInt8[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
+    """0..255 -> [-1, 1]."""
+    return pixels.float() / 127.5 - 1
+
+
+def to_pil(image: Float[Tensor, "3 h w"]) -> Image.Image:
+    """[-1, 1] -> picture, rounded; what lies outside is clipped."""
+    pixels = ((image.detach().float() + 1) * 127.5).round().clamp(0, 255).byte()
+    return Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy())

@@ -1,0 +1,117 @@
+"""Pictures into files: what `openimagen generate` does between its flags and its report."""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openimagen import model_folder
+from openimagen.cascade import Progress
+from openimagen.imagen import Imagen, check_prompts, embedded_models, find_model
+from openimagen.trace import Trace
+
+Advance = Callable[[int, int], None]
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to draw, and how."""
+
+    prompts: list[str]
+    count: int = 1
+    seed: int = 0
+    size: int | None = None
+    steps: list[int] | None = None
+    guidance: list[float] | None = None
+    negative: str | None = None
+    sampler: str | None = None
+    trace: Path | None = None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One picture that was written."""
+
+    file: str
+    prompt: str
+    seed: int
+    size: int
+    model: str
+    seconds: float  # of the whole call, all pictures together, loading included
+
+
+def draw(
+    model: str, request: Request, out: Path, device: str | None = None, advance: Advance | None = None
+) -> list[Drawn]:
+    """Draw a request's pictures and write each to a file of its own; nothing is overwritten.
+
+    `out` with a picture's suffix is the file (numbered from the second picture on), else a folder.
+    """
+    check_prompts(request.prompts)
+    began = time.monotonic()
+    imagen = Imagen.from_pretrained(model, device=device)
+    trace = Trace() if request.trace else None
+    output = imagen(
+        request.prompts,
+        seed=request.seed,
+        num_images_per_prompt=request.count,
+        num_inference_steps=request.steps,
+        guidance_scale=request.guidance,
+        negative_prompt=request.negative,
+        sampler=request.sampler,
+        size=request.size,
+        on_step=_watch(trace, advance),
+    )
+    if trace and request.trace:
+        request.trace.parent.mkdir(parents=True, exist_ok=True)
+        trace.strip().save(free_name(request.trace))
+    drawn = []
+    for image, prompt, seed in zip(output.images, output.prompts, output.seeds, strict=True):
+        file = free_name(file_for(out, prompt, seed))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        image.save(file)
+        seconds = round(time.monotonic() - began, 2)
+        drawn.append(Drawn(str(file), prompt, seed, image.width, model, seconds))
+    return drawn
+
+
+def _watch(trace: Trace | None, advance: Advance | None) -> Callable[[Progress], None]:
+    def report(progress: Progress) -> None:
+        if trace is not None:
+            trace(progress)
+        if advance is not None:
+            advance(progress.call, progress.calls)
+
+    return report
+
+
+def file_for(out: Path, prompt: str, seed: int) -> Path:
+    """`out` itself if it names a picture, else out/<prompt's words>-<seed>.png."""
+    if out.suffix.lower() in SUFFIXES:
+        return out
+    if out.suffix and not out.is_dir():
+        raise ValueError(f"{out}: pictures are written as {', '.join(SUFFIXES)}")
+    slug = re.sub(r"[^\w]+", "-", prompt.lower()).strip("-")[:60] or "picture"
+    return out / f"{slug}-{seed}.png"
+
+
+def free_name(path: Path) -> Path:
+    """The path, or if it is taken the same with -2, -3 ... before the suffix."""
+    number, free = 2, path
+    while free.exists():
+        free = path.with_stem(f"{path.stem}-{number}")
+        number += 1
+    return free
+
+
+def describe_models() -> list[dict[str, Any]]:
+    """The embedded models: name, sizes, parameters are read from their folders."""
+    rows = []
+    for name in embedded_models():
+        contents = model_folder.read_model_file(find_model(name))
+        sides = [stage.side for stage in contents.model.stages]
+        rows.append({"name": name, "sizes": sides, "licence": contents.model.licence})
+    return rows

@@ -1,0 +1,97 @@
+"""The embedded model: Fluent 3D emoji from their names, drawn on two CPU cores.
+
+Command:   openimagen data icons icons && openimagen train emoji --data icons --out runs/emoji
+"""
+
+from openimagen.config import (
+    DiffusionConfig,
+    LogNormalSchedule,
+    LossWeight,
+    ModelConfig,
+    Recipe,
+    SamplingConfig,
+    StageConfig,
+    TrainConfig,
+    UNetConfig,
+)
+
+MINILM_WIDTH = 384
+PROMPTS = (
+    "red apple", "cat face", "rocket", "cherry blossom", "grinning face", "pizza", "sailboat", "red heart",
+    "dog", "purple heart", "guitar", "snowman", "tiger", "a green car", "a blue apple", "a cherry tree in blossom",
+)  # fmt: skip
+
+
+def diffusion(mean: float, std: float) -> DiffusionConfig:
+    """x0-prediction: a coarse net cannot carry the noise that eps-prediction must reproduce."""
+    return DiffusionConfig(
+        schedule=LogNormalSchedule(mean=mean, std=std, log_snr_max=9.0),
+        prediction="x0",
+        loss=LossWeight(kind="edm", most=8.0),
+        sigma_data=0.5,
+    )
+
+
+def recipe() -> Recipe:
+    """Three stages of 11M, 2M and 0.6M parameters."""
+    base = StageConfig(
+        name="base",
+        side=64,
+        unet=UNetConfig(
+            arrangement="efficient",
+            width=96,
+            multipliers=(1, 2, 3),
+            blocks=(1, 2, 1),
+            attention=("none", "fused", "fused"),
+            strides=(1, 2, 2),
+            patch=4,
+            text_width=MINILM_WIDTH,
+            context_width=192,
+        ),
+        diffusion=diffusion(mean=-0.4, std=1.4),
+        sampling=SamplingConfig(steps=16, guidance=3.0),
+    )
+    sr256 = StageConfig(
+        name="sr256",
+        side=256,
+        unet=UNetConfig(
+            arrangement="efficient",
+            width=64,
+            multipliers=(1, 2),
+            blocks=(2, 2),
+            attention=("none", "none"),
+            strides=(1, 2),
+            patch=4,
+            text_width=MINILM_WIDTH,
+            context_width=128,
+            lowres=True,
+        ),
+        diffusion=diffusion(mean=-0.8, std=1.4),
+        sampling=SamplingConfig(steps=6, guidance=1.0, threshold="static", aug_level=0.1),
+    )
+    sr1024 = StageConfig(
+        name="sr1024",
+        side=1024,
+        unet=UNetConfig(
+            arrangement="efficient",
+            width=32,
+            multipliers=(1, 2),
+            blocks=(2, 2),
+            attention=("none", "none"),
+            strides=(1, 2),
+            patch=4,
+            text_width=MINILM_WIDTH,
+            context_width=64,
+            lowres=True,
+        ),
+        diffusion=diffusion(mean=-1.2, std=1.4),
+        sampling=SamplingConfig(steps=3, guidance=1.0, threshold="static", aug_level=0.05),
+    )
+    return Recipe(
+        model=ModelConfig(name="emoji", stages=(base, sr256, sr1024), licence="Apache-2.0"),
+        train={
+            "base": TrainConfig(images=2_000_000, batch=64, preview_prompts=PROMPTS),
+            "sr256": TrainConfig(images=400_000, batch=32, crop=64),
+            "sr1024": TrainConfig(images=150_000, batch=16, crop=128),
+        },
+    )

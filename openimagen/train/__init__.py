@@ -1,0 +1,1 @@
+"""Training: one readable step, the loop around it, and what a run leaves on disk."""

@@ -1,0 +1,56 @@
+"""Pictures of a model in training: the same prompts, or the same crops, from the same noise."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
+
+from openimagen.cascade import PictureNoise, Stage, draw
+from openimagen.data.dataset import PictureSet
+from openimagen.data.images import to_float, to_pil
+from openimagen.text import CachedEncoder
+
+if TYPE_CHECKING:
+    from openimagen.train.loop import Trainee
+
+CROPS = 6  # that a super-resolution stage shows
+
+
+@torch.no_grad()
+def write_preview(
+    trainee: "Trainee", dataset: PictureSet, encoder: CachedEncoder, folder: Path
+) -> None:
+    """Draw with the averaged weights and write <stage>-<images>.png.
+
+    The base draws its preview prompts; super-resolution shows, per crop, what it saw, drew, should draw.
+    """
+    stage = Stage(trainee.config, trainee.ema.net)
+    if trainee.config.unet.lowres:
+        examples = [dataset[ticket] for ticket in range(CROPS)]
+        text = encoder([example.caption for example in examples]).to(trainee.device, torch.float32)
+        truth = to_float(torch.stack([example.image for example in examples])).to(trainee.device)
+        lowres = avg_pool2d(truth, trainee.scale)
+        size = (truth.shape[-2], truth.shape[-1])
+        noise = PictureNoise(range(CROPS), 0, trainee.device)
+        drawn = draw(stage, text, text.null(), noise, lowres, size=size)
+        rows = [interpolate(lowres, size=size, mode="nearest"), drawn, truth]
+    else:
+        prompts = trainee.train.preview_prompts or tuple(dataset[n].caption for n in range(16))
+        text = encoder(prompts).to(trainee.device, torch.float32)
+        noise = PictureNoise(range(len(prompts)), 0, trainee.device)
+        rows = list(draw(stage, text, text.null(), noise).split(8))
+    folder.mkdir(parents=True, exist_ok=True)
+    sheet(rows).save(folder / f"{trainee.config.name}-{trainee.images:010d}.png")
+
+
+def sheet(rows: list[Tensor]) -> Image.Image:
+    """Rows of pictures, each [b 3 h w] in [-1, 1], as one picture."""
+    height, width = rows[0].shape[-2:]
+    page = Image.new("RGB", (width * max(map(len, rows)), height * len(rows)), "white")
+    for y, row in enumerate(rows):
+        for x, picture in enumerate(row):
+            page.paste(to_pil(picture.float().cpu()), (x * width, y * height))
+    return page

@@ -1,0 +1,97 @@
+"""One training step, as the paper says it: noise the picture, drop some texts, ask the network."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
+
+from openimagen.config import StageConfig, TrainConfig
+from openimagen.data.images import to_float
+from openimagen.diffusion import (
+    add_noise,
+    augmentation_log_snr,
+    diffusion_loss,
+    log_snr_at,
+    preconditioning,
+)
+from openimagen.text import TextEmbedding
+
+
+@dataclass(frozen=True)
+class Noised:
+    """What one step needs beside the network: made once for the whole batch, used in parts."""
+
+    x: Float[Tensor, "b 3 h w"]
+    eps: Float[Tensor, "b 3 h w"]
+    log_snr: Float[Tensor, "b"]
+    text: TextEmbedding
+    lowres: Float[Tensor, "b 3 h_low w_low"] | None = None
+    aug_log_snr: Float[Tensor, "b"] | None = None
+
+    def part(self, number: int, parts: int) -> "Noised":
+        """The `number`-th of `parts` slices of the batch."""
+
+        def cut(tensor: Tensor) -> Tensor:
+            return tensor.tensor_split(parts)[number]
+
+        low, aug = self.lowres, self.aug_log_snr
+        return Noised(
+            cut(self.x),
+            cut(self.eps),
+            cut(self.log_snr),
+            TextEmbedding(cut(self.text.tokens), cut(self.text.mask)),
+            None if low is None else cut(low),
+            None if aug is None else cut(aug),
+        )
+
+
+def prepare(
+    stage: StageConfig,
+    train: TrainConfig,
+    image: UInt8[Tensor, "b 3 h w"],
+    text: TextEmbedding,
+    scale: int,
+    generator: torch.Generator,
+) -> Noised:
+    """Draw noise levels, noise, dropped texts and, for super-resolution, the noised low-res picture.
+
+    `scale` is how much larger the stage's pictures are than those below; 1 for the base.
+    `generator` lives on the CPU: a step's randomness does not depend on the device.
+    """
+    device = text.tokens.device
+    x, batch = to_float(image).to(device), len(image)
+
+    def uniform() -> Float[Tensor, "b"]:
+        return torch.rand(batch, generator=generator).to(device)
+
+    def normal(like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=generator).to(device)
+
+    # one quantile per picture, spread evenly over the batch: less variance, same distribution
+    t = (uniform() + torch.randperm(batch, generator=generator).to(device)) / batch
+    log_snr = log_snr_at(stage.diffusion.schedule, t)
+    text = text.drop(uniform() < train.text_drop)
+    if not stage.unet.lowres:
+        return Noised(x, normal(x), log_snr, text)
+    lowres = avg_pool2d(x, scale)
+    aug_log_snr = augmentation_log_snr(stage.diffusion, uniform())  # a level per picture
+    lowres = add_noise(lowres, normal(lowres), aug_log_snr)
+    return Noised(x, normal(x), log_snr, text, lowres, aug_log_snr)
+
+
+def loss_of(net: nn.Module, stage: StageConfig, noised: Noised) -> Float[Tensor, "b"]:
+    """Weighted error of each picture of the batch."""
+    z = add_noise(noised.x, noised.eps, noised.log_snr)
+    c_in = preconditioning(stage.diffusion, noised.log_snr).c_in
+    z = (c_in * z).contiguous(memory_format=torch.channels_last)
+    output = net(z, noised.log_snr, noised.text, noised.lowres, noised.aug_log_snr)
+    return diffusion_loss(stage.diffusion, output, noised.x, noised.eps, noised.log_snr)
+
+
+def learning_rate(train: TrainConfig, images: int) -> float:
+    """Rises over the warm-up, stays, falls to 0 over the last `cooldown` of the run."""
+    warmup = min(1.0, images / max(train.warmup_images, 1))
+    left = (train.images - images) / max(train.cooldown * train.images, 1)
+    return train.learning_rate * min(warmup, left, 1.0)
