@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -131,7 +131,7 @@ class TextEncoder:
     @classmethod
     def load(
         cls, config: TextConfig, device: Device = "cpu", dtype: torch.dtype = torch.float32
-    ) -> Self:
+    ) -> "TextEncoder":
         """Load "minilm", a local folder or a hub id, and put it on a device in a dtype.
 
         The family is the `model_type` in the model's own config.json. A hub id is looked up on this
@@ -162,7 +162,7 @@ class TextEncoder:
         for caption, encoding in zip(valid, encodings, strict=True):
             if encoding.overflowing:
                 start = " ".join(caption[:40].split()) + "..."
-                warnings.warn(f'cut to {self.max_tokens} tokens: "{start}"', stacklevel=3)
+                warnings.warn(f'cut to {self.max_tokens} tokens: "{start}"', stacklevel=4)
         ids, mask = stack_rows([torch.tensor(encoding.ids) for encoding in encodings])
         return ids.to(self.device), mask.to(self.device)  # any id will do where the mask is false
 
@@ -291,8 +291,7 @@ def _load_bert(folder: Path, dtype: torch.dtype) -> Network:
     missing, _ = model.load_state_dict(weights, strict=False, assign=True)  # heads are left over
     if missing:
         raise ValueError(f"{folder} has no weight {missing[0]}")
-    positions = config["max_position_embeddings"]
-    return Network(model.to(dtype), model, config["hidden_size"], positions)
+    return Network(model.to(dtype), model, config["hidden_size"], config["max_position_embeddings"])
 
 
 FAMILIES: dict[str, Callable[[Path, torch.dtype], Network]] = {
@@ -321,8 +320,7 @@ class Bert(nn.Module):
     def forward(self, ids: Int[Tensor, "b n"], mask: Bool[Tensor, "b n"]) -> Float[Tensor, "b n d"]:
         """States of the last layer."""
         states = self.words[ids] + self.positions[: ids.shape[1]] + self.types[0]  # [b n d]
-        output: Tensor = self.encoder(self.norm(states), src_key_padding_mask=~mask)
-        return output
+        return cast(Tensor, self.encoder(self.norm(states), src_key_padding_mask=~mask))
 
 
 BERT_NAMES = {  # of published weights -> of `Bert`'s, replaced in this order
@@ -350,8 +348,10 @@ def rename_bert(weights: dict[str, Tensor]) -> dict[str, Tensor]:
             name = name.replace(old, new)
         ours[name] = weight
     for name in [name for name in ours if ".attention.self.query." in name]:
-        parts = [ours.pop(name.replace("query", part)) for part in ("query", "key", "value")]
-        ours[name.replace("attention.self.query.", "self_attn.in_proj_")] = torch.cat(parts)
+        parts = [name.replace("query", part) for part in ("query", "key", "value")]
+        if all(part in ours for part in parts):
+            whole = name.replace("attention.self.query.", "self_attn.in_proj_")
+            ours[whole] = torch.cat([ours[part] for part in parts])
     return ours
 
 

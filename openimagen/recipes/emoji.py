@@ -63,7 +63,7 @@ def recipe() -> Recipe:
             strides=(1, 2),
             patch=4,
             text_width=MINILM_WIDTH,
-            context_width=128,
+            context_width=64,
             lowres=True,
         ),
         diffusion=diffusion(mean=-0.8, std=1.4),
@@ -90,8 +90,10 @@ def recipe() -> Recipe:
     return Recipe(
         model=ModelConfig(name="emoji", stages=(base, sr256, sr1024), licence="Apache-2.0"),
         train={
-            "base": TrainConfig(images=2_000_000, batch=64, preview_prompts=PROMPTS),
-            "sr256": TrainConfig(images=400_000, batch=32, crop=64),
+            "base": TrainConfig(
+                images=400_000, batch=32, preview_images=20_000, preview_prompts=PROMPTS
+            ),
+            "sr256": TrainConfig(images=200_000, batch=32, crop=64),
             "sr1024": TrainConfig(images=150_000, batch=16, crop=128),
         },
     )

@@ -1,5 +1,7 @@
 """A run: a recipe, a folder of captioned pictures, and what comes of them, stage after stage."""
 
+import os
+import sys
 from pathlib import Path
 
 import torch
@@ -8,12 +10,14 @@ from openimagen import model_folder
 from openimagen.cascade import Cascade, Stage
 from openimagen.config import Recipe
 from openimagen.data.dataset import PictureSet
-from openimagen.data.folder import read_folder
+from openimagen.data.folder import Pictures, read_folder
 from openimagen.device import find_device
 from openimagen.text import CachedEncoder, TextEncoder
 from openimagen.train import checkpoint
 from openimagen.train.loop import Trainee, train_stage
 from openimagen.unet import UNet
+
+CACHE_BYTES = 8 * 2**30  # of decoded pictures, per stage, on disk
 
 
 def train(
@@ -47,12 +51,32 @@ def train(
         if found:
             trainee.load(found)
         if trainee.images < trainee.train.images:
-            dataset = PictureSet(
-                pictures, trainee.config.side, crop=trainee.train.crop, seed=trainee.train.seed
-            )
+            dataset = open_data(pictures, trainee)
             train_stage(trainee, dataset, encoder, out, workers)
         export(recipe, start, trainee, out / "export")
     return out / "export"
+
+
+def open_data(pictures: Pictures, trainee: Trainee) -> PictureSet:
+    """The stage's stream of pictures: decoded once if that fits the cache, else each time."""
+    side = trainee.config.side
+    fits = 3 * side**2 * len(pictures.pairs) <= CACHE_BYTES
+    dataset = PictureSet(
+        pictures,
+        side,
+        crop=trainee.train.crop,
+        align=trainee.scale,
+        seed=trainee.train.seed,
+        cache=cache_folder() if fits else None,
+    )
+    for file, fault in dataset.faults.items():
+        print(f"skipped {file}: {fault}", file=sys.stderr)
+    return dataset
+
+
+def cache_folder() -> Path:
+    """Where decoded pictures are kept between runs: XDG_CACHE_HOME, or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "openimagen"
 
 
 def begin(recipe: Recipe, out: Path, resume: bool) -> None:
