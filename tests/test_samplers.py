@@ -153,6 +153,17 @@ def test_every_schedules_walk_leads_to_the_picture(
     assert rms(picture - gaussian_picture(PIXELS, walk[0].double())) < 0.02
 
 
+def test_dpmpp_meets_a_moving_estimate_in_the_middle_of_each_step() -> None:
+    denoise = Recorder(lambda z, log_snr: column(log_snr).expand_as(z))  # moves with log-SNR
+    walk = uneven_walk(6)
+    dpmpp_2m(denoise, PIXELS, walk)
+    for i in range(1, 5):  # the first step and the last do not extrapolate
+        middle = (walk[i] + walk[i + 1]).item() / 2
+        expected = Recorder(lambda z, log_snr, middle=middle: torch.full_like(z, middle))
+        ddim(expected, denoise.z[i], torch.tensor([walk[i], walk[i + 1], 20.0]))
+        torch.testing.assert_close(denoise.z[i + 1], expected.z[1])
+
+
 # --- the ancestral sampler ------------------------------------------------------------------------
 
 
