@@ -1,16 +1,17 @@
-"""The diagram of the paper: text -> embedding -> base -> super-resolution -> super-resolution -> image.
+"""The diagram of the paper: text -> embedding -> base -> super-resolution -> ... -> image.
 
 `Cascade.sample` returns raw tensors, unfiltered and unmarked: training and metrics need the truth.
 The public door is `openimagen.imagen`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from pydantic import ValidationError
 from torch import Tensor
 
 from openimagen.config import ModelConfig, SamplingConfig, StageConfig
@@ -26,7 +27,7 @@ from openimagen.samplers import SAMPLERS
 from openimagen.text import TextEmbedding, TextEncoder
 from openimagen.unet import UNet
 
-Pictures = Float[Tensor, "b 3 h w"]  # in [-1, 1]
+Pictures = Float[Tensor, "b 3 _ _"]  # in [-1, 1]; of any height and width
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Progress:
     call: int
     calls: int
     log_snr: float
-    x0: Pictures  # the picture as the stage sees it now
+    z: Pictures  # the noisy picture that the network is shown
+    x0: Pictures  # the picture it makes out in that
 
 
 OnStep = Callable[[Progress], None]
@@ -60,6 +62,16 @@ class Stage:
             )
         return self.net
 
+    def adjusted(self, wishes: Mapping[str, Any]) -> "Stage":
+        """The same stage, trained or refused, with the caller's wishes for its sampling."""
+        try:
+            sampling = SamplingConfig(**{**self.config.sampling.model_dump(), **wishes})
+        except ValidationError as error:
+            first = error.errors()[0]
+            where, given = ".".join(map(str, first["loc"])), first["input"]
+            raise ValueError(f"{where} {given}: {first['msg'].lower()}") from None
+        return Stage(self.config.model_copy(update={"sampling": sampling}), self.trained())
+
 
 class PictureNoise:
     """Gaussian noise with one stream per picture, a function of (seed, stage) alone.
@@ -71,7 +83,9 @@ class PictureNoise:
         self.device = device
         self.streams = [
             torch.Generator().manual_seed(
-                int(np.random.SeedSequence([seed, stage]).generate_state(1, np.uint64)[0] >> 1)
+                int(
+                    np.random.SeedSequence(seed, spawn_key=(stage,)).generate_state(1, np.uint64)[0]
+                )
             )
             for seed in seeds
         ]
@@ -108,11 +122,96 @@ class Cascade:
     def stages_between(self, start: int, size: int | None) -> range:
         """Numbers of the stages that lead from stage `start` to pictures of side `size`."""
         sides = [stage.config.side for stage in self.stages]
+        if not 0 <= start < len(sides):
+            raise ValueError(f"{self.config.name} has stages 0 to {len(sides) - 1}, not {start}")
+        size = sides[-1] if size is None else size
+        if size not in sides[start:]:
+            options = ", ".join(map(str, sides[start:]))
+            raise ValueError(
+                f"size {size} is no stage of {self.config.name}: choose one of {options}"
+            )
+        return range(start, sides.index(size) + 1)
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        text: Sequence[str] | TextEmbedding,
+        seeds: Sequence[int],
+        *,
+        negative: str | None = None,
+        settings: Sequence[Mapping[str, Any]] = (),
+        size: int | None = None,
+        start: int = 0,
+        lowres: Pictures | None = None,
+        latents: Pictures | None = None,
+        on_step: OnStep | None = None,
+    ) -> list[Pictures]:
+        """Draw one picture per caption; returns the picture of every stage that ran, in [-1, 1].
+
+        `settings`: overrides of each stage's `SamplingConfig`, one mapping per stage of the model.
+        `size`: side to stop at. `start`: first stage to run, with `lowres` the picture below it.
+        `latents`: noise that the first stage starts from instead of its seeds'.
+        """
+        if (start > 0) != (lowres is not None):
+            raise ValueError("stage 0 draws from nothing, every later start from a lowres picture")
+        stages = {
+            number: self.stages[number].adjusted(settings[number] if settings else {})
+            for number in self.stages_between(start, size)
+        }
+        text = text if isinstance(text, TextEmbedding) else self.encode(text)
+        for name, given in (("seeds", seeds), ("lowres", lowres), ("latents", latents)):
+            if given is not None and len(given) != len(text.tokens):
+                raise ValueError(f"{len(text.tokens)} captions, but {len(given)} {name}")
+        null = text.null() if negative is None else self.encode([negative] * len(seeds))
+        images, image = [], lowres
+        for number, stage in stages.items():
+            noise = PictureNoise(seeds, number, self.device)
+            start_noise = latents if number == start else None
+            with torch.autocast(self.device.type, self.dtype, self.dtype != torch.float32):
+                image = draw(stage, text, null, noise, image, start_noise, on_step)
+            images.append(image)
+        return images
+
+
+def draw(self, *shape: int) -> Tensor:
+    """Next noise of this shape for each picture, [b *shape]."""
+    return torch.stack([torch.randn(shape, generator=s) for s in self.streams]).to(self.device)
+
+
+class Encoder(Protocol):
+    """Captions in, token states and mask out."""
+
+    def __call__(self, captions: Sequence[str]) -> TextEmbedding:
+        """Encode captions."""
+        ...
+
+
+@dataclass
+class Cascade:
+    """A frozen text encoder and its diffusion stages, smallest picture first."""
+
+    config: ModelConfig
+    stages: Sequence[Stage]
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    dtype: torch.dtype = torch.float32  # of the networks' arithmetic, by autocast
+    encoder: Encoder | None = None  # loaded at its first use
+
+    def encode(self, captions: Sequence[str]) -> TextEmbedding:
+        """Token states of captions, [b n d], on the cascade's device."""
+        if self.encoder is None:
+            self.encoder = TextEncoder.load(self.config.text, device=self.device)
+        return self.encoder(captions).to(self.device)
+
+    def stages_between(self, start: int, size: int | None) -> range:
+        """Numbers of the stages that lead from stage `start` to pictures of side `size`."""
+        sides = [stage.config.side for stage in self.stages]
         if size is None:
             size = sides[-1]
         if size not in sides[start:]:
             options = ", ".join(map(str, sides[start:]))
-            raise ValueError(f"size {size} is no stage of {self.config.name}: choose one of {options}")
+            raise ValueError(
+                f"size {size} is no stage of {self.config.name}: choose one of {options}"
+            )
         return range(start, sides.index(size) + 1)
 
     @torch.inference_mode()
@@ -169,7 +268,9 @@ def draw(
     `size` (h, w) is the stage's side squared unless given; any size works.
     """
     sampling, shape = stage.config.sampling, (3, *(size or 2 * (stage.config.side,)))
-    z = noise.draw(*shape) if latents is None else latents.to(noise.device, torch.float32)
+    z = noise.draw(*shape)  # drawn even if unused: what follows must not repeat it
+    if latents is not None:
+        z = latents.to(noise.device, torch.float32)
     denoise = guided(stage, text, null, noise, lowres)
     denoise = thresholded(denoise, sampling.threshold, sampling.percentile)
     if on_step is not None:
@@ -188,7 +289,7 @@ def guided(
     noise: PictureNoise,
     lowres: Pictures | None,
 ) -> Denoiser:
-    """The stage's denoiser under guidance, its text read and its low-resolution picture augmented."""
+    """The stage's denoiser under guidance, its text read and the picture below it augmented."""
     net, diffusion, sampling = stage.trained(), stage.config.diffusion, stage.config.sampling
     aug_log_snr = None
     if lowres is not None:
@@ -211,15 +312,15 @@ def guided(
     )
 
 
-def reporter(stage: StageConfig, on_step: OnStep) -> Callable[[Tensor, Tensor], None]:
+def reporter(stage: StageConfig, on_step: OnStep) -> Callable[[Tensor, Tensor, Tensor], None]:
     """Turn each x0 estimate of a stage into a `Progress`."""
     steps = stage.sampling.steps
     calls = 2 * steps - 1 if stage.sampling.sampler == "heun" else steps
     count = 0
 
-    def report(x0: Tensor, log_snr: Tensor) -> None:
+    def report(z: Tensor, x0: Tensor, log_snr: Tensor) -> None:
         nonlocal count
         count += 1
-        on_step(Progress(stage.name, count, calls, log_snr[0].item(), x0))
+        on_step(Progress(stage.name, count, calls, log_snr[0].item(), z, x0))
 
     return report

@@ -88,12 +88,12 @@ def dynamic_threshold(x: Image, percentile: float = 99.5) -> Image:
     return x.clamp(-s, s) / s
 
 
-def watched(denoise: Denoiser, callback: Callable[[Tensor, Tensor], None]) -> Denoiser:
-    """Report every estimate as callback(x0, log_snr), for progress bars, previews and traces."""
+def watched(denoise: Denoiser, callback: Callable[[Tensor, Tensor, Tensor], None]) -> Denoiser:
+    """Report every estimate as callback(z, x0, log_snr), for progress bars, previews and traces."""
 
     def report(z: Image, log_snr: LogSNR) -> Image:
         x = denoise(z, log_snr)
-        callback(x, log_snr)
+        callback(z, x, log_snr)
         return x
 
     return report

@@ -1,4 +1,4 @@
-"""The networks: the base's U-Net (Dhariwal & Nichol, 2021) and the Efficient U-Net (Imagen, appendix B).
+"""The networks: the base's U-Net (Dhariwal & Nichol, 2021) and Imagen's Efficient U-Net (appendix B).
 
 Both are one set of blocks in two arrangements. They know no schedule, no guidance and no device:
 a network sees a noisy picture, its log-SNR, text and perhaps the picture of the stage below.
@@ -10,14 +10,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn.functional import (
-    interpolate,
-    pad,
-    pixel_shuffle,
-    pixel_unshuffle,
-    scaled_dot_product_attention,
-    silu,
-)
+from torch.nn import functional as F
 
 from openimagen.config import Attention as AttentionKind
 from openimagen.config import UNetConfig
@@ -35,7 +28,7 @@ class TextContext(NamedTuple):
     keys_values: list[tuple[Tensor, Tensor]]  # of each attention layer, 2 x [b heads n d]
 
 
-# --- small parts ------------------------------------------------------------------------------------
+# --- small parts ----------------------------------------------------------------------------------
 
 
 def norm(channels: int) -> nn.GroupNorm:
@@ -90,7 +83,7 @@ class TextPool(nn.Module):
         mean = (tokens * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)  # [b 1 c]
         q = split_heads(self.to_q(mean), self.heads)
         k, v = (split_heads(t, self.heads) for t in self.to_kv(tokens).chunk(2, dim=-1))
-        pooled = scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None])
+        pooled = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None])
         return self.out((merge_heads(pooled) + mean).squeeze(1))
 
 
@@ -104,7 +97,7 @@ def merge_heads(x: Float[Tensor, "b heads n d"]) -> Float[Tensor, "b n c"]:
     return x.transpose(1, 2).flatten(2)
 
 
-# --- blocks -----------------------------------------------------------------------------------------
+# --- blocks ---------------------------------------------------------------------------------------
 
 
 class ResBlock(nn.Module):
@@ -128,19 +121,19 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Features, cond: Vector) -> Features:
         """Refine x under the conditioning vector."""
-        h = self.conv_in(self._resize(silu(self.norm_in(x))))
+        h = self.conv_in(self._resize(F.silu(self.norm_in(x))))
         h = self.norm_out(h)
         if self.to_film is not None:
-            scale, shift = self.to_film(silu(cond))[..., None, None].chunk(2, dim=1)
+            scale, shift = self.to_film(F.silu(cond))[..., None, None].chunk(2, dim=1)
             h = h * (1 + scale) + shift
-        return self.last(silu(h)) + self.skip(self._resize(x))
+        return self.last(F.silu(h)) + self.skip(self._resize(x))
 
     def _resize(self, x: Features) -> Features:
         match self.resample:
             case "down":
-                return nn.functional.avg_pool2d(x, 2)
+                return F.avg_pool2d(x, 2)
             case "up":
-                return interpolate(x, scale_factor=2.0, mode="nearest")
+                return F.interpolate(x, scale_factor=2.0, mode="nearest")
         return x
 
 
@@ -154,7 +147,7 @@ class Attention(nn.Module):
         super().__init__()
         inner = channels * config.attention_expansion
         self.fused = kind == "fused"
-        self.heads = config.heads or max(1, inner // 64)
+        self.heads = config.heads or math.gcd(inner, max(1, inner // 64))
         self.norm = norm(channels)
         self.to_qkv = nn.Linear(channels, 3 * inner if self.fused else inner)
         self.text_to_kv = nn.Linear(config.context_width, 2 * inner)
@@ -176,10 +169,10 @@ class Attention(nn.Module):
                 split_heads(t, self.heads) for t in self.to_qkv(pixels).chunk(3, dim=-1)
             )
             k, v = torch.cat([k, k_self], dim=2), torch.cat([v, v_self], dim=2)
-            mask = pad(mask, (0, k_self.shape[2]), value=True)  # pixels are never masked
+            mask = F.pad(mask, (0, k_self.shape[2]), value=True)  # pixels are never masked
         else:
             q = split_heads(self.to_qkv(pixels), self.heads)
-        mixed = scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None])
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None])
         return x + self.last(merge_heads(mixed)).transpose(1, 2).reshape(x.shape)
 
 
@@ -197,7 +190,7 @@ class Layer(nn.Module):
         return x if self.attention is None else self.attention(x, text)
 
 
-# --- the base's arrangement -------------------------------------------------------------------------
+# --- the base's arrangement -----------------------------------------------------------------------
 
 
 class AdmBody(nn.Module):
@@ -228,12 +221,8 @@ class AdmBody(nn.Module):
                 skips.append(channels)
 
         attention = Attention("fused", channels, config)
-        self.middle = nn.ModuleList(
-            [
-                Layer(ResBlock(channels, channels, cond_width), attention),
-                Layer(ResBlock(channels, channels, cond_width)),
-            ]
-        )
+        first, second = (ResBlock(channels, channels, cond_width) for _ in range(2))
+        self.middle = nn.ModuleList([Layer(first, attention), Layer(second)])
 
         for level in range(last, -1, -1):
             for _ in range(config.blocks[level] + 1):
@@ -257,7 +246,7 @@ class AdmBody(nn.Module):
         return x
 
 
-# --- the Efficient U-Net ----------------------------------------------------------------------------
+# --- the Efficient U-Net --------------------------------------------------------------------------
 
 
 class Level(nn.Module):
@@ -281,16 +270,16 @@ class Level(nn.Module):
     def forward(self, x: Features, cond: Vector, text: TextContext) -> Features:
         """Refine x at one resolution."""
         if self.to_shift is not None:
-            x = x + self.to_shift(silu(cond))[..., None, None]
+            x = x + self.to_shift(F.silu(cond))[..., None, None]
         for layer in self.layers:
             x = layer(x, cond, text)
         return x
 
 
 class EfficientBody(nn.Module):
-    """Convolutions change the size, before a DBlock's work and after a UBlock's (figures A.28, A.29).
+    """Convolutions change the size, before a DBlock's work and after a UBlock's.
 
-    Skips are summed, scaled by 1/sqrt(2).
+    Skips are summed, scaled by 1/sqrt(2) (figures A.28, A.29).
     """
 
     def __init__(self, config: UNetConfig, cond_width: int) -> None:
@@ -319,14 +308,14 @@ class EfficientBody(nn.Module):
         return x + skips.pop() * 2**-0.5
 
 
-# --- the network ------------------------------------------------------------------------------------
+# --- the network ----------------------------------------------------------------------------------
 
 
 class UNet(nn.Module):
     """One diffusion stage's network: net(z, log_snr, text, lowres, aug_log_snr) -> [b 3 h w].
 
-    Any height and width are accepted. `text` is (tokens [b n d], mask [b n]) from a text encoder, or
-    what `read` made of it. Build under `torch.device("meta")` for counting; then `to_empty` and
+    Any height and width are accepted. `text` is (tokens [b n d], mask [b n]) from a text encoder,
+    or what `read` made of it. Build under `torch.device("meta")` for counting; then `to_empty` and
     `initialise` make it real.
     """
 
@@ -386,14 +375,14 @@ class UNet(nn.Module):
             if lowres is None or aug_log_snr is None:
                 raise ValueError("a super-resolution network needs lowres and aug_log_snr")
             cond = cond + self.embed_aug(aug_log_snr)
-            enlarged = interpolate(lowres, size=z.shape[-2:], mode="bilinear")
+            enlarged = F.interpolate(lowres, size=z.shape[-2:], mode="bilinear")
             z = torch.cat([z, enlarged.to(z.dtype)], dim=1)
 
         height, width = z.shape[-2:]
-        x = pixel_unshuffle(self._pad(z), self.config.patch)
+        x = F.pixel_unshuffle(self._pad(z), self.config.patch)
         x = self.body(self.stem(x), cond, text)
-        x = self.last(silu(self.norm_out(x)))
-        return pixel_shuffle(x, self.config.patch)[..., :height, :width]
+        x = self.last(F.silu(self.norm_out(x)))
+        return F.pixel_shuffle(x, self.config.patch)[..., :height, :width]
 
     def _pad(self, z: Features) -> Features:
         """Repeat the right and bottom edges until every level divides evenly."""
@@ -401,7 +390,7 @@ class UNet(nn.Module):
         height, width = z.shape[-2:]
         if height % grain == 0 and width % grain == 0:
             return z
-        return pad(z, (0, -width % grain, 0, -height % grain), mode="replicate")
+        return F.pad(z, (0, -width % grain, 0, -height % grain), mode="replicate")
 
 
 def count_parameters(config: UNetConfig) -> int:

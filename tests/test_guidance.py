@@ -42,9 +42,9 @@ class Network:
         return torch.cat([TEXT, NULL])
 
 
-def guided(weight: float, **settings: object) -> Tensor:
+def guided(weight: float, rescale: float = 0.0) -> Tensor:
     network = Network()
-    return classifier_free(network.conditional, network.both, weight, **settings)(Z, LOG_SNR)
+    return classifier_free(network.conditional, network.both, weight, rescale=rescale)(Z, LOG_SNR)
 
 
 # --- classifier-free guidance ---------------------------------------------------------------------
@@ -173,9 +173,9 @@ def test_thresholded_denoisers() -> None:
 
 
 def test_watching_reports_each_estimate_and_changes_nothing() -> None:
-    reports: list[tuple[Tensor, Tensor]] = []
+    reports: list[tuple[Tensor, Tensor, Tensor]] = []
     denoise: Denoiser = watched(lambda z, log_snr: 2 * z, lambda *report: reports.append(report))
     for z in (Z, -Z):
         assert torch.equal(denoise(z, LOG_SNR), 2 * z)
-    assert [torch.equal(x, 2 * z) for (x, _), z in zip(reports, (Z, -Z), strict=True)] == [True] * 2
-    assert all(log_snr is LOG_SNR for _, log_snr in reports)
+    for (seen, x, log_snr), z in zip(reports, (Z, -Z), strict=True):
+        assert seen is z and torch.equal(x, 2 * z) and log_snr is LOG_SNR
