@@ -1,4 +1,7 @@
-"""Draw the README's pictures: python docs/gallery.py. The rule: these prompts, seed 0, nothing picked."""
+"""Draw the README's pictures: python docs/gallery.py.
+
+The rule: these prompts, seed 0, nothing picked.
+"""
 
 from pathlib import Path
 

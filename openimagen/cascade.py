@@ -81,13 +81,10 @@ class PictureNoise:
 
     def __init__(self, seeds: Sequence[int], stage: int, device: torch.device) -> None:
         self.device = device
+        entropies = [np.random.SeedSequence(seed, spawn_key=(stage,)) for seed in seeds]
         self.streams = [
-            torch.Generator().manual_seed(
-                int(
-                    np.random.SeedSequence(seed, spawn_key=(stage,)).generate_state(1, np.uint64)[0]
-                )
-            )
-            for seed in seeds
+            torch.Generator().manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
+            for entropy in entropies
         ]
 
     def draw(self, *shape: int) -> Tensor:
@@ -155,7 +152,7 @@ class Cascade:
         if (start > 0) != (lowres is not None):
             raise ValueError("stage 0 draws from nothing, every later start from a lowres picture")
         stages = {
-            number: self.stages[number].adjusted(settings[number] if settings else {})
+            number: self.stages[number].adjusted(settings[number] if settings[number:] else {})
             for number in self.stages_between(start, size)
         }
         text = text if isinstance(text, TextEmbedding) else self.encode(text)
@@ -165,86 +162,6 @@ class Cascade:
         null = text.null() if negative is None else self.encode([negative] * len(seeds))
         images, image = [], lowres
         for number, stage in stages.items():
-            noise = PictureNoise(seeds, number, self.device)
-            start_noise = latents if number == start else None
-            with torch.autocast(self.device.type, self.dtype, self.dtype != torch.float32):
-                image = draw(stage, text, null, noise, image, start_noise, on_step)
-            images.append(image)
-        return images
-
-
-def draw(self, *shape: int) -> Tensor:
-    """Next noise of this shape for each picture, [b *shape]."""
-    return torch.stack([torch.randn(shape, generator=s) for s in self.streams]).to(self.device)
-
-
-class Encoder(Protocol):
-    """Captions in, token states and mask out."""
-
-    def __call__(self, captions: Sequence[str]) -> TextEmbedding:
-        """Encode captions."""
-        ...
-
-
-@dataclass
-class Cascade:
-    """A frozen text encoder and its diffusion stages, smallest picture first."""
-
-    config: ModelConfig
-    stages: Sequence[Stage]
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    dtype: torch.dtype = torch.float32  # of the networks' arithmetic, by autocast
-    encoder: Encoder | None = None  # loaded at its first use
-
-    def encode(self, captions: Sequence[str]) -> TextEmbedding:
-        """Token states of captions, [b n d], on the cascade's device."""
-        if self.encoder is None:
-            self.encoder = TextEncoder.load(self.config.text, device=self.device)
-        return self.encoder(captions).to(self.device)
-
-    def stages_between(self, start: int, size: int | None) -> range:
-        """Numbers of the stages that lead from stage `start` to pictures of side `size`."""
-        sides = [stage.config.side for stage in self.stages]
-        if size is None:
-            size = sides[-1]
-        if size not in sides[start:]:
-            options = ", ".join(map(str, sides[start:]))
-            raise ValueError(
-                f"size {size} is no stage of {self.config.name}: choose one of {options}"
-            )
-        return range(start, sides.index(size) + 1)
-
-    @torch.inference_mode()
-    def sample(
-        self,
-        text: Sequence[str] | TextEmbedding,
-        seeds: Sequence[int],
-        *,
-        negative: str | None = None,
-        settings: Sequence[Mapping[str, Any]] = (),
-        size: int | None = None,
-        start: int = 0,
-        lowres: Pictures | None = None,
-        latents: Pictures | None = None,
-        on_step: OnStep | None = None,
-    ) -> list[Pictures]:
-        """Draw one picture per caption; returns the picture of every stage that ran, in [-1, 1].
-
-        `settings`: overrides of each stage's `SamplingConfig`, one mapping per stage of the model.
-        `size`: side to stop at. `start`: first stage to run, with `lowres` the picture below it.
-        `latents`: noise that the first stage starts from instead of its seeds'.
-        """
-        numbers = self.stages_between(start, size)
-        stages = [(n, self.stages[n], self.stages[n].trained()) for n in numbers]
-        text = text if isinstance(text, TextEmbedding) else self.encode(text)
-        if len(seeds) != len(text.tokens):
-            raise ValueError(f"{len(text.tokens)} captions need as many seeds, not {len(seeds)}")
-        null = text.null() if negative is None else self.encode([negative] * len(seeds))
-        images, image = [], lowres
-        for number, stage, _ in stages:
-            overrides = settings[number] if number < len(settings) else {}
-            sampling = SamplingConfig(**{**stage.config.sampling.model_dump(), **overrides})
-            stage = replace(stage, config=stage.config.model_copy(update={"sampling": sampling}))
             noise = PictureNoise(seeds, number, self.device)
             start_noise = latents if number == start else None
             with torch.autocast(self.device.type, self.dtype, self.dtype != torch.float32):

@@ -5,6 +5,7 @@ Torch and everything that needs it is imported inside the commands: `--help` mus
 
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,18 +30,18 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Turn a wrong request (ValueError) and a failure (OSError) into one line and an exit status."""
-    try:
-        yield
-    except ValueError as error:
-        _fail(error, WRONG_REQUEST)
-    except OSError as error:
-        _fail(error, FAILED)
+    """Turn a wrong request (ValueError), a failure (OSError) and warnings into a line each."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: _say(message)
+        try:
+            yield
+        except (ValueError, OSError) as error:
+            _say(error)
+            raise typer.Exit(FAILED if isinstance(error, OSError) else WRONG_REQUEST) from None
 
 
-def _fail(error: Exception, status: int) -> None:
-    typer.echo(f"openimagen: {' '.join(str(error).split())}", err=True)
-    raise typer.Exit(status)
+def _say(message: Warning | Exception | str) -> None:
+    typer.echo(f"openimagen: {' '.join(str(message).split())}", err=True)
 
 
 @app.callback()
@@ -51,18 +52,23 @@ def main() -> None:
 @app.command()
 def generate(
     prompts: Annotated[list[str], typer.Argument(metavar="PROMPT...", help="What to draw.")],
-    model: Annotated[str, typer.Option(help="An embedded model, a model folder or a hub id.")] = "emoji",
+    model: Annotated[
+        str, typer.Option(help="An embedded model, a model folder or a hub id.")
+    ] = "emoji",
     count: Annotated[int, typer.Option("-n", min=1, help="Pictures of each prompt.")] = 1,
     seed: Annotated[int, typer.Option(help="Same seed, same picture; -n counts on from it.")] = 0,
     size: Annotated[int | None, typer.Option(help="Side in pixels, one of the stages'.")] = None,
     steps: Annotated[str | None, typer.Option(help="For every stage, or one each: 16,8,4.")] = None,
     guidance: Annotated[
-        str | None, typer.Option(help="Weight of the text; 1 is off. For every stage, or one each: 4,1,1.")
+        str | None,
+        typer.Option(help="Weight of the text; 1 is off. For every stage, or one each: 4,1,1."),
     ] = None,
     negative: Annotated[str | None, typer.Option(help="What to steer away from.")] = None,
     sampler: Annotated[str | None, typer.Option(help="ddpm, ddim, dpmpp_2m or heun.")] = None,
     out: Annotated[Path, typer.Option(help="A file, or a folder for named files.")] = Path("."),
-    trace: Annotated[Path | None, typer.Option(help="Write the strip of noise becoming image.")] = None,
+    trace: Annotated[
+        Path | None, typer.Option(help="Write the strip of noise becoming image.")
+    ] = None,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
@@ -96,7 +102,9 @@ def _numbers(flag: str, text: str | None, kind: Callable[[str], Any]) -> list[An
     try:
         return [kind(part) for part in text.split(",")]
     except ValueError:
-        raise ValueError(f"{flag} {text}: write one number, or one per stage as in 16,8,4") from None
+        raise ValueError(
+            f"{flag} {text}: write one number, or one per stage as in 16,8,4"
+        ) from None
 
 
 @app.command()
@@ -149,7 +157,9 @@ def train(
 @data_app.command()
 def icons(
     out: Annotated[Path, typer.Argument(help="Folder for the pictures.")],
-    styles: Annotated[str | None, typer.Option(help="Comma-separated sets; all seven if left out.")] = None,
+    styles: Annotated[
+        str | None, typer.Option(help="Comma-separated sets; all seven if left out.")
+    ] = None,
     source: Annotated[
         Path | None, typer.Option(help="A tarball of @iconify/json, or a folder of set tarballs.")
     ] = None,

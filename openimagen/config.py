@@ -4,7 +4,7 @@ A model is text -> embedding -> stage -> stage -> stage -> image. `ModelConfig` 
 `model.json` in a model folder is this file's objects, written down.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -28,14 +28,16 @@ class TextConfig(Config):
     max_tokens: Positive = 64  # longer captions are cut, with a warning
 
 
-# --- the diffusion process ------------------------------------------------------------------------
+# --- the diffusion process ----------------------------------------------------------------------
 
 
 class CosineSchedule(Config):
-    """alpha = cos(pi t / 2) (Nichol & Dhariwal, 2021), shifted in log-SNR (Hoogeboom et al., 2023)."""
+    """alpha = cos(pi t / 2) (Nichol & Dhariwal, 2021), shifted as Hoogeboom et al. (2023) do."""
 
     kind: Literal["cosine"] = "cosine"
-    shift: float = 0.0  # added to the log-SNR; 2 ln(64 / side) keeps a large image as noisy as 64x64
+    shift: float = (
+        0.0  # added to the log-SNR; 2 ln(64 / side) keeps a large image as noisy as 64x64
+    )
     log_snr_min: float = -15.0
     log_snr_max: float = 15.0
 
@@ -84,7 +86,7 @@ class DiffusionConfig(Config):
     aug_log_snr_max: float = 12.0  # and at level 0
 
 
-# --- networks -------------------------------------------------------------------------------------
+# --- networks -----------------------------------------------------------------------------------
 
 
 class UNetConfig(Config):
@@ -96,7 +98,9 @@ class UNetConfig(Config):
     blocks: tuple[Positive, ...]  # residual blocks per level
     attention: tuple[Attention, ...]
     attend: Literal["block", "level"] = "block"  # after every residual block, or once a level
-    strides: tuple[Literal[1, 2], ...] = ()  # efficient: of the level's first convolution; default 2
+    strides: tuple[
+        Literal[1, 2], ...
+    ] = ()  # efficient: of the level's first convolution; default 2
     patch: Positive = 1  # pixels per side folded into channels before the stem
     heads: Positive | None = None  # number of attention heads; None: one per 64 channels
     attention_expansion: Positive = 1  # width of queries, keys and values over the channels
@@ -106,7 +110,7 @@ class UNetConfig(Config):
     lowres: bool = False  # sees the upsampled picture of the stage below
 
     @model_validator(mode="after")
-    def _levels_agree(self) -> Self:
+    def _levels_agree(self) -> "UNetConfig":
         levels = len(self.multipliers)
         for name in ("blocks", "attention"):
             if len(getattr(self, name)) != levels:
@@ -114,7 +118,9 @@ class UNetConfig(Config):
         if self.strides and len(self.strides) != levels:
             raise ValueError(f"strides needs {levels} entries, one per multiplier")
         if self.strides and self.arrangement == "adm":
-            raise ValueError('strides belong to arrangement "efficient"; "adm" halves between levels')
+            raise ValueError(
+                'strides belong to arrangement "efficient"; "adm" halves between levels'
+            )
         return self
 
     @property
@@ -138,7 +144,7 @@ class UNetConfig(Config):
         return product
 
 
-# --- sampling, stages, models -----------------------------------------------------------------------
+# --- sampling, stages, models -------------------------------------------------------------------
 
 SamplerName = Literal["ddpm", "ddim", "dpmpp_2m", "heun"]
 
@@ -176,7 +182,7 @@ class ModelConfig(Config):
     licence: str = ""
 
     @model_validator(mode="after")
-    def _stages_fit(self) -> Self:
+    def _stages_fit(self) -> "ModelConfig":
         if not self.stages:
             raise ValueError("a cascade needs at least one stage")
         sides = [stage.side for stage in self.stages]
@@ -191,7 +197,7 @@ class ModelConfig(Config):
         return self
 
 
-# --- training ---------------------------------------------------------------------------------------
+# --- training -----------------------------------------------------------------------------------
 
 
 class TrainConfig(Config):
@@ -210,7 +216,9 @@ class TrainConfig(Config):
     ema_images: Positive = 50_000  # time constant of the average, never over a tenth of the run
     text_drop: Annotated[float, Field(ge=0, le=1)] = 0.1
     crop: Positive | None = None  # super-resolution trains on crops of this side, in output pixels
-    precision: Literal["float32", "bfloat16"] = "bfloat16"  # of the arithmetic; weights stay float32
+    precision: Literal["float32", "bfloat16"] = (
+        "bfloat16"  # of the arithmetic; weights stay float32
+    )
     compile: bool = False  # torch.compile the step: a minute at the start, faster after it
     checkpoint_images: Positive = 20_000
     preview_images: Positive = 50_000
@@ -226,14 +234,16 @@ class Recipe(Config):
     train: dict[str, TrainConfig]  # by stage name
 
     @model_validator(mode="after")
-    def _names_match(self) -> Self:
+    def _names_match(self) -> "Recipe":
         names = {stage.name for stage in self.model.stages}
         if set(self.train) != names:
-            raise ValueError(f"train names {sorted(self.train)}, the model's stages {sorted(names)}")
+            raise ValueError(
+                f"train names {sorted(self.train)}, the model's stages {sorted(names)}"
+            )
         return self
 
 
-# --- the paper's networks ---------------------------------------------------------------------------
+# --- the paper's networks -----------------------------------------------------------------------
 
 PAPER_TEXT = TextConfig(encoder="google/t5-v1_1-xxl", max_tokens=128)  # the length is NeMo's
 T5_XXL_WIDTH = 4096
@@ -287,6 +297,4 @@ STAGE_PRESETS = {
     "paper_sr1024": PAPER_SR1024,
 }
 
-PAPER = ModelConfig(
-    name="paper", text=PAPER_TEXT, stages=(PAPER_BASE64, PAPER_SR256, PAPER_SR1024)
-)
+PAPER = ModelConfig(name="paper", text=PAPER_TEXT, stages=(PAPER_BASE64, PAPER_SR256, PAPER_SR1024))

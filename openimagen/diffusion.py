@@ -26,7 +26,7 @@ LogSNR = Float[Tensor, "b"]
 Denoiser = Callable[[Tensor, Tensor], Tensor]  # noisy image z, log-SNR [b] -> estimate of x0
 
 
-# --- schedules: t in [0, 1] -> log-SNR ------------------------------------------------------------
+# --- schedules: t in [0, 1] -> log-SNR ----------------------------------------------------------
 
 
 def alpha_sigma(log_snr: Float[Tensor, "..."]) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
@@ -85,7 +85,7 @@ def sampling_log_snrs(
     return log_snrs.clamp(low, high).float()
 
 
-# --- forward process ------------------------------------------------------------------------------
+# --- forward process ----------------------------------------------------------------------------
 
 
 def column(scale: Shaped[Tensor, "b"]) -> Shaped[Tensor, "b 1 1 1"]:
@@ -105,7 +105,7 @@ def augmentation_log_snr(config: DiffusionConfig, level: LogSNR) -> LogSNR:
     return high + level * (low - high)
 
 
-# --- from network to denoiser ---------------------------------------------------------------------
+# --- from network to denoiser -------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The public door: `Imagen.from_pretrained(name)(prompt)`. The CLI, the API and the page use it alone.
+"""The public door: `Imagen.from_pretrained(name)(prompt)`, the only one of CLI, API and page.
 
 What must happen to every picture that leaves (checks, marks, signatures) happens here.
 """
@@ -6,21 +6,19 @@ What must happen to every picture that leaves (checks, marks, signatures) happen
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from openimagen import model_folder
 from openimagen.cascade import Cascade, OnStep, Progress
 from openimagen.data.images import to_pil
 from openimagen.device import find_device
-from openimagen.text import TextEmbedding
 
 EMBEDDED = Path(__file__).parent / "models"
 BATCH = 8  # pictures drawn at once
+HUB_FILES = ["model.json", "*.safetensors", "*.md"]
 MAX_SEED = 2**63 - 1
 
 OutputType = Literal["pil", "np", "pt"]
@@ -66,8 +64,8 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=["model*.json", "*.safetensors", "*.md"]))
-    except Exception as error:
+        return Path(snapshot_download(name, allow_patterns=HUB_FILES))
+    except Exception as error:  # whatever the HTTP library of the day raises
         raise ValueError(
             f"model {name} is no folder here and the hub cannot be asked ({type(error).__name__}): "
             "give a local model folder"
@@ -114,32 +112,48 @@ class Imagen:
     ) -> Output:
         """Draw pictures.
 
-        `seed`: of the first picture of each prompt, the next ones count on; or one seed per picture of a
-        prompt. None draws one from `generator`, or at random. The same seed, model and settings on the
-        same device give the same pixels. `num_inference_steps` and `guidance_scale`: one for every
-        stage, or one per stage. `size`: side of the pictures, a stage's; None is the largest.
-        `latents`: noise for the first stage, [b 3 side side]. `callback_on_step_end(self, call, log_snr,
-        {"stage", "z", "x0"})` follows diffusers; `on_step` gets a `Progress`.
-        Raises ValueError for an empty prompt, an unknown size or sampler, lists of a wrong length.
+        `seed`: of each prompt's first picture, the next ones count on; or one for each picture of
+        a prompt. None draws one from `generator`, or at random. The same seed, model and settings
+        on the same device give the same pixels. `num_inference_steps`, `guidance_scale`: one for
+        every stage, or one each. `size`: side of the pictures, a stage's; None is the largest.
+        `latents`: noise for the first stage, [b 3 side side]. `callback_on_step_end(self, step,
+        log_snr, {"stage", "z", "x0"})`, with steps of a stage counted from 0, is as in diffusers,
+        but what it returns is ignored; `on_step` gets a `Progress`.
+        Raises ValueError for what is empty, unknown, or a list of a wrong length.
         """
-        prompts = check_prompts(prompt)
+        check_output(output_type)
         seeds = choose_seeds(seed, num_images_per_prompt, generator)
-        settings = self._settings(num_inference_steps, guidance_scale, sampler)
-        jobs = [(text, number) for text in prompts for number in seeds]
-        if latents is not None and len(latents) != len(jobs):
-            raise ValueError(f"latents are {len(latents)}, pictures {len(jobs)}: give as many")
+        jobs = [(text, number) for text in check_prompts(prompt) for number in seeds]
         if callback_on_step_end is not None:
             on_step = self._both(callback_on_step_end, on_step)
+        settings = self._settings(
+            size, steps=num_inference_steps, guidance=guidance_scale, sampler=sampler
+        )
+        negative = negative_prompt if negative_prompt and negative_prompt.strip() else None
+        return self._draw(jobs, output_type, latents, size, settings, negative, on_step)
 
+    def _draw(
+        self,
+        jobs: list[tuple[str, int]],
+        output_type: OutputType,
+        latents: Tensor | None,
+        size: int | None,
+        settings: list[dict[str, Any]],
+        negative: str | None,
+        on_step: OnStep | None,
+    ) -> Output:
+        """Draw a picture of each (prompt, seed)."""
         numbers = self.cascade.stages_between(0, size)
         names = [self.cascade.stages[number].config.name for number in numbers]
         stages: dict[str, list[Any]] = {name: [] for name in names}
+        if latents is not None:
+            check_latents(latents, len(jobs), self.cascade.stages[0].config.side)
         for start in range(0, len(jobs), BATCH):
             part = jobs[start : start + BATCH]
             images = self.cascade.sample(
-                self._encode([text for text, _ in part]),
+                [text for text, _ in part],
                 [number for _, number in part],
-                negative=negative_prompt,
+                negative=negative,
                 settings=settings,
                 size=size,
                 latents=None if latents is None else latents[start : start + BATCH],
@@ -155,27 +169,20 @@ class Imagen:
             flagged=[None] * len(jobs),
         )
 
-    def _encode(self, prompts: list[str]) -> TextEmbedding:
-        return self.cascade.encode(prompts)
-
-    def _settings(
-        self,
-        steps: int | Sequence[int] | None,
-        guidance: float | Sequence[float] | None,
-        sampler: str | None,
-    ) -> list[dict[str, Any]]:
-        """What the caller changes in each stage's sampling."""
-        count = len(self.cascade.stages)
-        settings: list[dict[str, Any]] = [{} for _ in range(count)]
-        wishes = {"steps": steps, "guidance": guidance, "sampler": sampler}
+    def _settings(self, size: int | None, **wishes: object) -> list[dict[str, Any]]:
+        """What the caller changes in the sampling of each stage on the way to `size`."""
+        count, most = len(self.cascade.stages_between(0, size)), len(self.cascade.stages)
+        settings: list[dict[str, Any]] = [{} for _ in range(most)]
         for key, wish in wishes.items():
             if wish is None:
                 continue
-            each = list(wish) if isinstance(wish, Sequence) and not isinstance(wish, str) else [wish]
+            each = (
+                [wish] * most if isinstance(wish, str) or not isinstance(wish, Sequence) else wish
+            )
             if len(each) == 1:
-                each = each * count
-            if len(each) > count:
-                raise ValueError(f"{key}: {len(each)} values for {count} stages; give one, or one each")
+                each = [each[0]] * most
+            if len(each) not in (count, most):
+                raise ValueError(f"{len(each)} {key} for {count} stages: give one, or one each")
             for setting, value in zip(settings, each, strict=False):
                 setting[key] = value
         return settings
@@ -183,11 +190,24 @@ class Imagen:
     def _both(self, callback: StepCallback, on_step: OnStep | None) -> OnStep:
         def report(progress: Progress) -> None:
             tensors = {"stage": progress.stage, "z": progress.z, "x0": progress.x0}
-            callback(self, progress.call, progress.log_snr, tensors)
+            callback(self, progress.call - 1, progress.log_snr, tensors)
             if on_step is not None:
                 on_step(progress)
 
         return report
+
+
+def check_output(output_type: str) -> None:
+    """ValueError for an output type that is unknown."""
+    if output_type not in get_args(OutputType):
+        raise ValueError(f"output_type {output_type} is unknown: pil, np or pt")
+
+
+def check_latents(latents: Tensor, count: int, side: int) -> None:
+    """ValueError for noise that is not one [3 side side] per picture."""
+    if latents.shape != (count, 3, side, side):
+        expected = f"{count} x 3 x {side} x {side}"
+        raise ValueError(f"latents are {' x '.join(map(str, latents.shape))}, must be {expected}")
 
 
 def check_prompts(prompt: str | Sequence[str]) -> list[str]:
@@ -205,8 +225,9 @@ def choose_seeds(
     if count < 1:
         raise ValueError(f"num_images_per_prompt is {count}: ask for at least one picture")
     if seed is None:
-        seed = int(torch.randint(2**31, (), generator=generator))
-    seeds = [seed + n for n in range(count)] if isinstance(seed, int) else list(seed)
+        device = "cpu" if generator is None else generator.device
+        seed = int(torch.randint(2**31, (), generator=generator, device=device))
+    seeds = list(seed) if isinstance(seed, Sequence) else [seed + n for n in range(count)]
     if len(seeds) != count:
         raise ValueError(f"{len(seeds)} seeds for {count} pictures of a prompt: give as many")
     if not all(0 <= number <= MAX_SEED for number in seeds):
@@ -217,12 +238,7 @@ def choose_seeds(
 def as_output(image: Tensor, output_type: OutputType) -> Any:  # noqa: ANN401  (PIL, array or tensor)
     """One picture [3 h w] in [-1, 1] as the caller wants it."""
     image = image.float().cpu()
-    match output_type:
-        case "pil":
-            picture: Image.Image = to_pil(image)
-            return picture
-        case "pt":
-            return image / 2 + 0.5
-        case "np":
-            return np.asarray((image / 2 + 0.5).permute(1, 2, 0))
-    raise ValueError(f"output_type {output_type} is unknown: pil, np or pt")
+    if output_type == "pil":
+        return to_pil(image)
+    image = image / 2 + 0.5
+    return image if output_type == "pt" else image.permute(1, 2, 0).numpy()

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
@@ -39,23 +40,48 @@ class ModelFile(Config):
 def save(cascade: Cascade, folder: Path, dtype: torch.dtype | None = None) -> None:
     """Write the cascade's trained stages and its `model.json`; weights in `dtype` if given.
 
-    Whole or invisible: `model.json` is written last, by renaming.
+    Whole or invisible: weights have their hash in their names, so that none replaces another;
+    `model.json`, renamed into place, turns to the new ones. Those it named before are deleted.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {}
-    for stage in cascade.stages:
-        if stage.net is not None:
-            state = {
-                name: tensor.to("cpu", dtype or tensor.dtype).contiguous()
-                for name, tensor in stage.net.state_dict().items()
-            }
-            blob = save_tensors(state)
-            sha256 = hashlib.sha256(blob).hexdigest()
-            file = f"{stage.config.name}.safetensors"
-            _write(folder / file, blob)
-            weights[stage.config.name] = WeightsFile(file=file, sha256=sha256)
+    before = _weights_in(folder)
+    weights = {
+        stage.config.name: _save_net(stage.config.name, stage.net, folder, dtype)
+        for stage in cascade.stages
+        if stage.net is not None
+    }
     contents = ModelFile(format_version=FORMAT_VERSION, model=cascade.config, weights=weights)
     _write(folder / "model.json", (contents.model_dump_json(indent=1) + "\n").encode())
+    for file in before - {weight.file for weight in weights.values()}:
+        (folder / file).unlink(missing_ok=True)
+
+
+def _weights_in(folder: Path) -> set[str]:
+    """Weight files of the model that is in the folder; none if it cannot be read."""
+    try:
+        files = [weight.file for weight in read_model_file(folder).weights.values()]
+    except ValueError:
+        return set()
+    return {file for file in files if _is_plain(file)}
+
+
+def _is_plain(file: str) -> bool:
+    """Whether it names a safetensors file in this very folder."""
+    return not {"/", "\\", "\0"} & set(file) and file.endswith(".safetensors")
+
+
+def _save_net(name: str, net: UNet, folder: Path, dtype: torch.dtype | None) -> WeightsFile:
+    state = {
+        key: tensor.to("cpu", dtype or tensor.dtype).contiguous()
+        for key, tensor in net.state_dict().items()
+    }
+    blob = save_tensors(state)
+    sha256 = hashlib.sha256(blob).hexdigest()
+    file = f"{name}-{sha256[:8]}.safetensors"
+    if not _is_plain(file):
+        raise ValueError(f"stage {name!r} needs a name that a file can have")
+    _write(folder / file, blob)
+    return WeightsFile(file=file, sha256=sha256)
 
 
 def _write(path: Path, blob: bytes) -> None:
@@ -72,8 +98,8 @@ def load(
 ) -> Cascade:
     """Read a model folder; `stages` names those whose weights are wanted, all by default.
 
-    Raises ValueError, in one line, for a folder that is no model, is newer than this program, has an
-    unknown key, lacks a file, or holds a file whose bytes have changed.
+    Raises ValueError, in one line, for a folder that is no model, is newer than this program, has
+    an unknown key, lacks a file, or holds a file whose bytes have changed.
     """
     contents = read_model_file(folder)
     names = {stage.name for stage in contents.model.stages}
@@ -85,9 +111,8 @@ def load(
         file = contents.weights.get(config.name)
         net = None
         if file is not None and (stages is None or config.name in stages):
-            net = _load_net(config.unet, folder, file).to(
-                device, memory_format=torch.channels_last
-            )
+            net = _load_net(config.unet, folder, file).to(device)
+            net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         loaded.append(Stage(config, net))
     return Cascade(contents.model, tuple(loaded), device, dtype)
 
@@ -99,8 +124,8 @@ def read_model_file(folder: Path) -> ModelFile:
         raise ValueError(f"{folder} is no model folder: it has no model.json")
     try:
         raw: dict[str, Any] = json.loads(path.read_bytes())
-        version = raw["format_version"]
-    except (ValueError, KeyError, TypeError):
+        version = int(raw["format_version"])
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ValueError(f"{path} is damaged: restore it from where the model came from") from None
     if version != FORMAT_VERSION:
         raise ValueError(
@@ -117,8 +142,8 @@ def read_model_file(folder: Path) -> ModelFile:
 
 def _load_net(config: UNetConfig, folder: Path, file: WeightsFile) -> UNet:
     path = folder / file.file
-    if Path(file.file).name != file.file:
-        raise ValueError(f"{folder}/model.json names a file outside the folder: {file.file}")
+    if not _is_plain(file.file):
+        raise ValueError(f"{folder}/model.json wants {file.file!r}: no safetensors file beside it")
     if not path.is_file():
         raise ValueError(f"{folder} lacks {file.file}: restore it from where the model came from")
     blob = path.read_bytes()
@@ -127,11 +152,14 @@ def _load_net(config: UNetConfig, folder: Path, file: WeightsFile) -> UNet:
             f"{path} has changed since it was written (its sha256 differs): "
             "restore it from where the model came from"
         )
-    with torch.device("meta"):
-        net = UNet(config)
-    state = {name: tensor.float() for name, tensor in load_tensors(blob).items()}
     try:
+        state = {name: tensor.float() for name, tensor in load_tensors(blob).items()}
+    except (SafetensorError, KeyError, ValueError, RuntimeError):
+        raise ValueError(f"{path} is no safetensors file; nothing else is read") from None
+    try:
+        with torch.device("meta"):
+            net = UNet(config)
         net.load_state_dict(state, assign=True)
-    except RuntimeError:
+    except (RuntimeError, TypeError, ValueError):
         raise ValueError(f"{path} does not fit the network that model.json describes") from None
     return net.eval().requires_grad_(False)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from openimagen import model_folder
 from openimagen.cascade import Progress
 from openimagen.imagen import Imagen, check_prompts, embedded_models, find_model
@@ -14,6 +16,7 @@ from openimagen.trace import Trace
 
 Advance = Callable[[int, int], None]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+NAME_BYTES = 120  # of a prompt, in a file's name
 
 
 @dataclass(frozen=True)
@@ -40,20 +43,26 @@ class Drawn:
     seed: int
     size: int
     model: str
-    seconds: float  # of the whole call, all pictures together, loading included
+    seconds: float  # until all pictures were drawn, loading included
 
 
 def draw(
-    model: str, request: Request, out: Path, device: str | None = None, advance: Advance | None = None
+    model: str,
+    request: Request,
+    out: Path,
+    device: str | None = None,
+    advance: Advance | None = None,
 ) -> list[Drawn]:
     """Draw a request's pictures and write each to a file of its own; nothing is overwritten.
 
     `out` with a picture's suffix is the file (numbered from the second picture on), else a folder.
+    Raises ValueError for a wrong request, as far as possible before any work.
     """
     check_prompts(request.prompts)
+    check_files(out, request.trace)
     began = time.monotonic()
     imagen = Imagen.from_pretrained(model, device=device)
-    trace = Trace() if request.trace else None
+    trace = Trace()
     output = imagen(
         request.prompts,
         seed=request.seed,
@@ -63,19 +72,32 @@ def draw(
         negative_prompt=request.negative,
         sampler=request.sampler,
         size=request.size,
-        on_step=_watch(trace, advance),
+        on_step=_watch(trace if request.trace else None, advance),
     )
-    if trace and request.trace:
-        request.trace.parent.mkdir(parents=True, exist_ok=True)
-        trace.strip().save(free_name(request.trace))
+    seconds = round(time.monotonic() - began, 2)
     drawn = []
     for image, prompt, seed in zip(output.images, output.prompts, output.seeds, strict=True):
-        file = free_name(file_for(out, prompt, seed))
-        file.parent.mkdir(parents=True, exist_ok=True)
-        image.save(file)
-        seconds = round(time.monotonic() - began, 2)
+        file = save(image, file_for(out, prompt, seed))
         drawn.append(Drawn(str(file), prompt, seed, image.width, model, seconds))
+    if request.trace:
+        save(trace.strip(), request.trace)
     return drawn
+
+
+def check_files(out: Path, trace: Path | None) -> None:
+    """ValueError for a place to write to that names no kind of picture."""
+    if trace and trace.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{trace}: the trace is written as {', '.join(SUFFIXES)}")
+    if out.suffix and out.suffix.lower() not in SUFFIXES and not out.is_dir():
+        raise ValueError(f"{out}: pictures are written as {', '.join(SUFFIXES)}")
+
+
+def save(image: Image.Image, path: Path) -> Path:
+    """Write a picture to the path, or a name near it if that is taken; returns where it went."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    free = free_name(path)
+    image.save(free)
+    return free
 
 
 def _watch(trace: Trace | None, advance: Advance | None) -> Callable[[Progress], None]:
@@ -90,12 +112,11 @@ def _watch(trace: Trace | None, advance: Advance | None) -> Callable[[Progress],
 
 def file_for(out: Path, prompt: str, seed: int) -> Path:
     """`out` itself if it names a picture, else out/<prompt's words>-<seed>.png."""
-    if out.suffix.lower() in SUFFIXES:
+    if out.suffix.lower() in SUFFIXES and not out.is_dir():
         return out
-    if out.suffix and not out.is_dir():
-        raise ValueError(f"{out}: pictures are written as {', '.join(SUFFIXES)}")
-    slug = re.sub(r"[^\w]+", "-", prompt.lower()).strip("-")[:60] or "picture"
-    return out / f"{slug}-{seed}.png"
+    words = re.sub(r"[^\w]+", "-", prompt.lower()).strip("-_")
+    words = words.encode()[:NAME_BYTES].decode(errors="ignore").strip("-_")
+    return out / f"{words or 'picture'}-{seed}.png"
 
 
 def free_name(path: Path) -> Path:
@@ -108,7 +129,7 @@ def free_name(path: Path) -> Path:
 
 
 def describe_models() -> list[dict[str, Any]]:
-    """The embedded models: name, sizes, parameters are read from their folders."""
+    """Name, sizes and licence of each embedded model."""
     rows = []
     for name in embedded_models():
         contents = model_folder.read_model_file(find_model(name))

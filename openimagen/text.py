@@ -124,7 +124,7 @@ class TextEncoder:
         tokenizer.no_padding()
         tokenizer.enable_truncation(self.max_tokens)
         self._tokenizer, self._network = tokenizer, network
-        network.module.eval().requires_grad_(False)
+        network.module.eval().requires_grad_(False)  # so calls build no graph
         weight = next(network.module.parameters())
         self.device, self.dtype = weight.device, weight.dtype
 
@@ -146,7 +146,6 @@ class TextEncoder:
         network.module.to(device)
         return cls(config.encoder, network, load_tokenizer(folder), config.max_tokens)
 
-    @torch.no_grad()
     def __call__(self, captions: Sequence[str]) -> TextEmbedding:
         """Embed captions, as long as the longest of them. ValueError if there are none.
 
@@ -162,7 +161,7 @@ class TextEncoder:
         for caption, encoding in zip(valid, encodings, strict=True):
             if encoding.overflowing:
                 start = " ".join(caption[:40].split()) + "..."
-                warnings.warn(f'cut to {self.max_tokens} tokens: "{start}"', stacklevel=4)
+                warnings.warn(f'cut to {self.max_tokens} tokens: "{start}"', stacklevel=3)
         ids, mask = stack_rows([torch.tensor(encoding.ids) for encoding in encodings])
         return ids.to(self.device), mask.to(self.device)  # any id will do where the mask is false
 

@@ -22,15 +22,18 @@ class Trace:
     frames: dict[str, list[Frame]] = field(default_factory=dict)
 
     def __call__(self, progress: Progress) -> None:
-        """Keep the first picture of the batch at this step."""
+        """Keep this step of the first picture; those of later batches are let pass."""
+        frames = self.frames.setdefault(progress.stage, [])
+        if len(frames) == progress.calls:
+            return
         pair = tuple(
             to_pil(tensor[0].float().cpu().clamp(-1, 1)).resize((TILE, TILE), Image.Resampling.BOX)
             for tensor in (progress.z, progress.x0)
         )
-        self.frames.setdefault(progress.stage, []).append((pair[0], pair[1]))
+        frames.append((pair[0], pair[1]))
 
     def strip(self) -> Image.Image:
-        """All stages, from noise on the left to picture on the right, at most eight steps each."""
+        """All stages, noise on the left to picture on the right, at most eight steps of each."""
         chosen = {stage: _spread(frames, COLUMNS) for stage, frames in self.frames.items()}
         columns = max(map(len, chosen.values()))
         row = LABEL + 2 * TILE + 3 * MARGIN

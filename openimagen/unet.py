@@ -1,4 +1,4 @@
-"""The networks: the base's U-Net (Dhariwal & Nichol, 2021) and Imagen's Efficient U-Net (appendix B).
+"""The U-Net (Dhariwal & Nichol, 2021) and the Efficient U-Net (Imagen, appendix B).
 
 Both are one set of blocks in two arrangements. They know no schedule, no guidance and no device:
 a network sees a noisy picture, its log-SNR, text and perhaps the picture of the stage below.
@@ -28,7 +28,7 @@ class TextContext(NamedTuple):
     keys_values: list[tuple[Tensor, Tensor]]  # of each attention layer, 2 x [b heads n d]
 
 
-# --- small parts ----------------------------------------------------------------------------------
+# --- small parts --------------------------------------------------------------------------------
 
 
 def norm(channels: int) -> nn.GroupNorm:
@@ -60,7 +60,7 @@ class LogSNREmbedding(nn.Module):
 
     def forward(self, log_snr: Float[Tensor, "b"]) -> Vector:
         """Embed a log-SNR per picture."""
-        return self.mlp(fourier_features(log_snr, self.width).to(self.mlp[0].weight.dtype))
+        return self.mlp(fourier_features(log_snr, self.width).to(next(self.parameters()).dtype))
 
 
 class TextPool(nn.Module):
@@ -89,7 +89,7 @@ class TextPool(nn.Module):
 
 def split_heads(x: Float[Tensor, "b n c"], heads: int) -> Float[Tensor, "b heads n d"]:
     """Give each head its share of the channels."""
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return x.reshape(*x.shape[:2], heads, -1).transpose(1, 2)
 
 
 def merge_heads(x: Float[Tensor, "b heads n d"]) -> Float[Tensor, "b n c"]:
@@ -97,7 +97,7 @@ def merge_heads(x: Float[Tensor, "b heads n d"]) -> Float[Tensor, "b n c"]:
     return x.transpose(1, 2).flatten(2)
 
 
-# --- blocks ---------------------------------------------------------------------------------------
+# --- blocks -------------------------------------------------------------------------------------
 
 
 class ResBlock(nn.Module):
@@ -190,7 +190,7 @@ class Layer(nn.Module):
         return x if self.attention is None else self.attention(x, text)
 
 
-# --- the base's arrangement -----------------------------------------------------------------------
+# --- the base's arrangement ---------------------------------------------------------------------
 
 
 class AdmBody(nn.Module):
@@ -240,13 +240,14 @@ class AdmBody(nn.Module):
         for layer in self.middle:
             x = layer(x, cond, text)
         for layer in self.up:
+            assert isinstance(layer, Layer)
             if layer.block.resample != "up":
                 x = torch.cat([x, skips.pop()], dim=1)
             x = layer(x, cond, text)
         return x
 
 
-# --- the Efficient U-Net --------------------------------------------------------------------------
+# --- the Efficient U-Net ------------------------------------------------------------------------
 
 
 class Level(nn.Module):
@@ -308,15 +309,14 @@ class EfficientBody(nn.Module):
         return x + skips.pop() * 2**-0.5
 
 
-# --- the network ----------------------------------------------------------------------------------
+# --- the network --------------------------------------------------------------------------------
 
 
 class UNet(nn.Module):
-    """One diffusion stage's network: net(z, log_snr, text, lowres, aug_log_snr) -> [b 3 h w].
+    """One stage's network: net(z, log_snr, text, lowres, aug_log_snr) -> [b 3 h w], of any size.
 
-    Any height and width are accepted. `text` is (tokens [b n d], mask [b n]) from a text encoder,
-    or what `read` made of it. Build under `torch.device("meta")` for counting; then `to_empty` and
-    `initialise` make it real.
+    `text` is (tokens [b n d], mask [b n]) from a text encoder, or what `read` made of it. Build
+    under `torch.device("meta")` for counting; then `to_empty` and `initialise` make it real.
     """
 
     def __init__(self, config: UNetConfig) -> None:
@@ -348,8 +348,8 @@ class UNet(nn.Module):
                 module.reset_parameters()
         for module in self.modules():
             if isinstance(module, UNet | ResBlock | Attention):
-                nn.init.zeros_(module.last.weight)
-                nn.init.zeros_(module.last.bias)
+                for parameter in module.last.parameters():
+                    nn.init.zeros_(parameter)
 
     def read(self, text: tuple[Tensor, Tensor]) -> TextContext:
         """Pool the text and compute each attention layer's keys and values, once per picture."""

@@ -31,7 +31,10 @@ def test_all_three_stages_draw_the_same_picture(imagen: Imagen) -> None:
     stages = imagen("red apple", seed=1, output_type="np").stages
     pictures = [pictures[0] for pictures in stages.values()]
     assert [picture.shape for picture in pictures] == [(s, s, 3) for s in (64, 256, 1024)]
-    small = [picture.reshape(64, p, 64, p, 3).mean(axis=(1, 3)) for picture, p in zip(pictures, (1, 4, 16), strict=True)]
+    small = [
+        picture.reshape(64, p, 64, p, 3).mean(axis=(1, 3))
+        for picture, p in zip(pictures, (1, 4, 16), strict=True)
+    ]
     assert np.abs(small[0] - small[1]).mean() < 0.04
     assert np.abs(small[1] - small[2]).mean() < 0.02
 

@@ -178,4 +178,4 @@ def test_watching_reports_each_estimate_and_changes_nothing() -> None:
     for z in (Z, -Z):
         assert torch.equal(denoise(z, LOG_SNR), 2 * z)
     for (seen, x, log_snr), z in zip(reports, (Z, -Z), strict=True):
-        assert seen is z and torch.equal(x, 2 * z) and log_snr is LOG_SNR
+        assert torch.equal(seen, z) and torch.equal(x, 2 * z) and log_snr is LOG_SNR

@@ -158,10 +158,10 @@ def test_dpmpp_meets_a_moving_estimate_in_the_middle_of_each_step() -> None:
     walk = uneven_walk(6)
     dpmpp_2m(denoise, PIXELS, walk)
     for i in range(1, 5):  # the first step and the last do not extrapolate
-        middle = (walk[i] + walk[i + 1]).item() / 2
-        expected = Recorder(lambda z, log_snr, middle=middle: torch.full_like(z, middle))
-        ddim(expected, denoise.z[i], torch.tensor([walk[i], walk[i + 1], 20.0]))
-        torch.testing.assert_close(denoise.z[i + 1], expected.z[1])
+        middle = torch.full_like(PIXELS, (walk[i] + walk[i + 1]).item() / 2)
+        alpha, sigma = alpha_sigma_columns(walk[i : i + 1])
+        eps = (denoise.z[i] - alpha * middle) / sigma
+        torch.testing.assert_close(denoise.z[i + 1], add_noise(middle, eps, walk[i + 1 : i + 2]))
 
 
 # --- the ancestral sampler ------------------------------------------------------------------------

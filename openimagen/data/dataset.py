@@ -95,11 +95,16 @@ class PictureSet(Dataset[Example]):
             try:
                 image = self._pixels(index, window)
             except ValueError as error:
-                warnings.warn(f"skipped {error}", RuntimeWarning, stacklevel=2)
+                self._skip(self.pairs[index].path, error)
                 continue
             captions = self.pairs[index].captions
             return Example(image, captions[draw.integers(len(captions))])
         raise ValueError("no picture could be read; see `openimagen data check`")
+
+    def _skip(self, path: Path, error: ValueError) -> None:
+        if str(path) not in self.faults:
+            self.faults[str(path)] = _reason(path, error)
+            warnings.warn(f"skipped {error}", RuntimeWarning, stacklevel=3)
 
     def _window(self, draw: np.random.Generator) -> tuple[slice, slice]:
         """Rows and columns that an example shows."""
@@ -179,7 +184,7 @@ def _decode(
         try:
             pixels[row] = to_tensor(square(load(pairs[row].path), side)).numpy()
         except ValueError as error:
-            return str(error)
+            return _reason(pairs[row].path, error)
         return None
 
     faults: dict[str, str] = {}
@@ -191,6 +196,10 @@ def _decode(
                 on_progress(row + 1, len(pairs))
     pixels.flush()
     return faults
+
+
+def _reason(path: Path, error: ValueError) -> str:
+    return str(error).removeprefix(f"{path}: ")
 
 
 def _fingerprint(pairs: Sequence[Picture]) -> str:

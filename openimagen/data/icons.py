@@ -82,16 +82,17 @@ def build(
     workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Draw the corpus into `out`: <style>/<icon>.png, metadata.jsonl and ATTRIBUTION.md.
+    """Draw the corpus into `out`: per style a folder of pictures, metadata.jsonl, ATTRIBUTION.md.
 
-    Pictures are `side` x `side` RGBA. `source` is a folder with the tarballs of the sets or one
-    tarball of @iconify/json; without it npm fetches the packages into OUT/.sources. `limit` is
-    per set. A second run reuses the pictures that are there. `on_progress(done, total)` is called
+    Each is a data folder of its own, and `out` is one with all styles in it. Pictures are `side` x
+    `side` RGBA. `source` is a folder with the tarballs of the sets or one tarball of @iconify/json;
+    without it npm fetches the packages into OUT/.sources. `limit` is per set. A second run reuses
+    the pictures that are there and leaves other styles alone. `on_progress(done, total)` is called
     after each picture. Raises ValueError for an unknown style, or packages that cannot be had.
     """
     if find_spec("resvg_py") is None:
         raise ValueError("drawing icons needs resvg: pip install 'openimagen[icons]'")
-    styles = list(STYLES if styles is None else styles)
+    styles = list(STYLES if styles is None else dict.fromkeys(styles))
     if unknown := sorted(set(styles) - set(STYLES)):
         raise ValueError(f"no such style: {', '.join(unknown)}; choose from {', '.join(STYLES)}")
     sets, labels = _read_packages(styles, source, out / ".sources")
@@ -99,17 +100,14 @@ def build(
     for style in styles:
         (out / style).mkdir(parents=True, exist_ok=True)
     outcomes = _draw_all(icons, out, side, workers or os.cpu_count() or 1, on_progress)
-    made = [icon for icon in icons if outcomes[icon.file_name] in ("drawn", "reused")]
-    counts = Counter(outcomes.values())
-    per_style = Counter(icon.style for icon in made)
-    _write_whole(out / "ATTRIBUTION.md", _attribution(sets, per_style).encode())
-    _write_whole(out / "metadata.jsonl", _metadata(made).encode())
-    return Report(
-        drawn=counts["drawn"],
-        reused=counts["reused"],
-        skipped={name: why for name, why in outcomes.items() if why not in ("drawn", "reused")},
-        styles={style: per_style[style] for style in styles},
-    )
+    skipped = {name: why for name, why in outcomes.items() if why not in ("drawn", "reused")}
+    counts, per_style = Counter(outcomes.values()), {}
+    for each in sets:
+        made = [i for i in icons if i.style == each.style and i.file_name not in skipped]
+        per_style[each.style] = len(made)
+        _write_whole(out / each.style / "ATTRIBUTION.md", _attribution(each, len(made)).encode())
+        _write_whole(out / each.style / "metadata.jsonl", _metadata(made).encode())
+    return Report(counts["drawn"], counts["reused"], skipped, per_style)
 
 
 # --- packages -------------------------------------------------------------------------------------
@@ -307,29 +305,27 @@ def _hash(text: str) -> str:
 def _metadata(icons: Sequence[Icon]) -> str:
     rows = (
         {
-            "file_name": icon.file_name,
+            "file_name": f"{icon.key}.png",
             "text": captions(icon),
             "name": icon.name,
             "style": icon.style,
             "tags": list(icon.tags),
         }
-        for icon in sorted(icons, key=lambda icon: icon.file_name)
+        for icon in icons
     )
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def _attribution(sets: Sequence[IconSet], counts: Counter[str]) -> str:
-    lines = ["# Where the pictures come from", ""]
-    for each in sets:
-        author, licence = each.info["author"], each.info["license"]
-        lines += [
-            f"## {each.info['name']} (`{each.style}/`, {counts[each.style]} icons)",
-            f"- Author: {author['name']}, <{author.get('url', '')}>",
-            f"- Licence: {licence.get('spdx', licence['title'])}, <{licence.get('url', '')}>",
-            f"- Package: `{_package(each.style)}`; SVG rendered to PNG, otherwise unchanged",
-            "",
-        ]
-    return "\n".join([*lines, f"Names and tags: `{LABELS}` (MIT), <https://emojibase.dev>.", ""])
+def _attribution(icon_set: IconSet, count: int) -> str:
+    author, licence = icon_set.info["author"], icon_set.info["license"]
+    return f"""# Where the {count} pictures come from
+
+- Set: {icon_set.info["name"]}
+- Author: {author["name"]}, <{author.get("url", "")}>
+- Licence: {licence.get("spdx", licence["title"])}, <{licence.get("url", "")}>
+- Package: `{_package(icon_set.style)}`; SVG rendered to PNG, otherwise unchanged
+- Names and tags: `{LABELS}` (MIT), <https://emojibase.dev>
+"""
 
 
 # --- drawing --------------------------------------------------------------------------------------

@@ -22,7 +22,8 @@ def load(name: str) -> Recipe:
     """A recipe by its name, or from a .py file that defines `recipe() -> Recipe`."""
     path = FOLDER / f"{name}.py" if name in names() else Path(name)
     if path.suffix != ".py" or not path.is_file():
-        raise ValueError(f"no recipe {name}: choose one of {', '.join(names())}, or give a .py file")
+        known = ", ".join(names())
+        raise ValueError(f"no recipe {name}: choose one of {known}, or give a .py file")
     make = runpy.run_path(str(path)).get("recipe")
     recipe = make() if callable(make) else None
     if not isinstance(recipe, Recipe):
@@ -30,12 +31,25 @@ def load(name: str) -> Recipe:
     return recipe
 
 
+def settings(recipe: Recipe) -> dict[str, Any]:
+    """Every setting of a recipe by its path, as `override` takes it: "train.base.batch": 16."""
+
+    def flat(node: Any, path: str) -> dict[str, Any]:  # noqa: ANN401  (any JSON)
+        if not isinstance(node, dict | list):
+            return {path: node}
+        inner = ((node[key], f"{path}.{name}") for name, key in _entries(node).items())
+        return {key: value for each in inner for key, value in flat(*each).items()}
+
+    return {key[1:]: value for key, value in flat(recipe.model_dump(mode="json"), "").items()}
+
+
 def override(recipe: Recipe, settings: list[str]) -> Recipe:
     """Apply `key.path=value` settings; stages go by name, as in `model.stages.base.side=32`.
 
-    Raises ValueError for a key that does not exist, naming the nearest, or a value that does not fit.
+    Raises ValueError for a key that does not exist, naming the nearest, or a value that does not
+    fit.
     """
-    tree = recipe.model_dump()
+    tree = recipe.model_dump(mode="json")
     for setting in settings:
         path, equals, text = setting.partition("=")
         if not equals:
@@ -53,17 +67,26 @@ def override(recipe: Recipe, settings: list[str]) -> Recipe:
         return Recipe.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ValueError(f"--set: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        where, why = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        raise ValueError(": ".join(filter(None, ["--set", where, why]))) from None
 
 
-def _find(node: Any, key: str, path: str) -> Any:  # noqa: ANN401  (a dict's key or a list's index)
-    if isinstance(node, (list, tuple)):
-        options = {str(entry.get("name", index)): index for index, entry in enumerate(node)}
-    elif isinstance(node, dict):
-        options = {str(name): name for name in node}
-    else:
-        options = {}
-    if key not in options:
-        near = difflib.get_close_matches(key, options, n=1) or sorted(options)[:8]
-        raise ValueError(f"--set {path}: no key {key!r} here; did you mean {', '.join(near)}?")
-    return options[key]
+def _entries(node: Any) -> dict[str, Any]:  # noqa: ANN401  (any JSON)
+    """Name -> key of what is inside a node: a stage's name, not its number."""
+    if isinstance(node, dict):
+        return {str(key): key for key in node}
+    if isinstance(node, list):
+        return {
+            str(entry.get("name", index) if isinstance(entry, dict) else index): index
+            for index, entry in enumerate(node)
+        }
+    return {}
+
+
+def _find(node: Any, name: str, path: str) -> Any:  # noqa: ANN401  (a dict's key or a list's index)
+    options = _entries(node)
+    if name not in options:
+        near = difflib.get_close_matches(name, options, n=1) or sorted(options)[:8]
+        hint = f"did you mean {' or '.join(near)}?" if near else "it is a single value"
+        raise ValueError(f"--set {path}: no key {name!r} here; {hint}")
+    return options[name]

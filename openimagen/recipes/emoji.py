@@ -17,9 +17,10 @@ from openimagen.config import (
 
 MINILM_WIDTH = 384
 PROMPTS = (
-    "red apple", "cat face", "rocket", "cherry blossom", "grinning face", "pizza", "sailboat", "red heart",
-    "dog", "purple heart", "guitar", "snowman", "tiger", "a green car", "a blue apple", "a cherry tree in blossom",
-)  # fmt: skip
+    *("red apple", "cat face", "rocket", "cherry blossom", "grinning face", "pizza", "sailboat"),
+    *("red heart", "dog", "purple heart", "guitar", "snowman", "tiger", "a green car"),
+    *("a blue apple", "a cherry tree in blossom"),
+)
 
 
 def diffusion(mean: float, std: float) -> DiffusionConfig:

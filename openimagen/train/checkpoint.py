@@ -1,19 +1,26 @@
 """Checkpoints of a run: whole or invisible, the last few kept. Torch's distributed format (DCP)."""
 
 import shutil
+import warnings
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint import FileSystemReader
+from torch.distributed.checkpoint.state_dict_loader import load as load_state
+from torch.distributed.checkpoint.state_dict_saver import save as save_state
 
 
 def save(folder: Path, state: dict[str, Any], images: int, keep: int) -> Path:
-    """Write `state` as folder/<images>, by renaming once it is whole; drop the oldest beyond `keep`."""
+    """Write `state` as folder/<images>, whole or invisible; drop the oldest beyond `keep`."""
     target = folder / f"{images:012d}"
     partial = folder / f".{target.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
+    for abandoned in folder.glob(".*.partial"):
+        shutil.rmtree(abandoned)
     partial.mkdir(parents=True)
-    dcp.save(state, checkpoint_id=partial, no_dist=True)
+    with _one_process():
+        save_state(state, checkpoint_id=partial, no_dist=True)
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
     for old in _all(folder)[:-keep]:
@@ -27,10 +34,21 @@ def latest(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def load(path: Path, state: dict[str, Any]) -> None:
-    """Read a checkpoint into the tensors of `state`, in place."""
-    dcp.load(state, checkpoint_id=path, no_dist=True)
+def load(path: Path, state: dict[str, Any], optional: Collection[str] = ()) -> None:
+    """Read a checkpoint into the tensors of `state`, in place; it may lack what is optional."""
+    there = FileSystemReader(path).read_metadata().state_dict_metadata
+    wanted = {key: state[key] for key in state if key in there or key not in optional}
+    with _one_process():
+        load_state(wanted, checkpoint_id=path, no_dist=True)
 
 
 def _all(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.name.isdigit())
+
+
+@contextmanager
+def _one_process() -> Iterator[None]:
+    """No warning that nothing is distributed."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is", UserWarning)
+        yield

@@ -11,8 +11,8 @@ from openimagen.unet import UNet
 class EMA:
     """Average of a network over about the last `length` images it saw.
 
-    Never over more than the last tenth of the run so far, so that a short run is not held back by its
-    random start.
+    Never over more than the last tenth of the run so far, so that a short run is not held back by
+    its random start.
     """
 
     def __init__(self, net: UNet, length: int) -> None:

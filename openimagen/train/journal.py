@@ -1,78 +1,95 @@
 """What a run says of itself: `log.jsonl`, TensorBoard events, a progress bar."""
 
 import json
-import sys
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import TextColumn
+
+from openimagen.progress import progress_bars
 
 
 class Journal:
-    """Writes one line per entry, and shows rate and time left when stderr is a terminal."""
+    """Takes down figures and notes of a stage, by images seen; what it knew beyond is forgotten.
+
+    So the log of a run that went back to its last checkpoint is that of one that never stopped.
+    """
 
     def __init__(self, out: Path, stage: str, images: int, total: int) -> None:
         self.stage = stage
+        forget(out / "log.jsonl", stage, images)
         self.file = (out / "log.jsonl").open("a", encoding="utf-8")
-        self.events = _tensorboard(out / "events" / stage)
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]:.1f} images/s"),
-            TimeRemainingColumn(),
-            TextColumn("loss {task.fields[loss]:.4f}"),
-            console=Console(file=sys.stderr),
-            disable=not sys.stderr.isatty(),
-        )
-        self.bar = self.progress.add_task(stage, total=total, completed=images, rate=0.0, loss=0.0)
+        self.events = _tensorboard(out / "events" / stage, images)
+        self.bars = progress_bars("images", TextColumn("loss {task.fields[loss]:.4f}"))
+        self.bar = self.bars.add_task(stage, total=total, completed=images, loss=0.0)
         self.clock = (time.monotonic(), images)
 
     def __enter__(self) -> Self:
-        self.progress.start()
+        self.bars.start()
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
-        self.progress.stop()
+        self.bars.stop()
         self.file.close()
         if self.events is not None:
             self.events.close()
 
+    def advance(self, images: int) -> None:
+        """Move the bar."""
+        self.bars.update(self.bar, completed=images)
+
     def record(self, images: int, **values: float) -> None:
-        """Log figures at a number of images seen, with the rate since the last entry."""
+        """Log figures, with the rate since the last entry."""
         now, (then, before) = time.monotonic(), self.clock
         self.clock = (now, images)
-        rate = (images - before) / max(now - then, 1e-9)
-        values = {"images_per_second": round(rate, 2), **values}
-        line = {"stage": self.stage, "images": images, "time": round(time.time(), 1), **values}
-        self.file.write(json.dumps(line) + "\n")
-        self.file.flush()
+        rate = round((images - before) / max(now - then, 1e-9), 2)
+        values = {**values, "images_per_second": rate}
+        self._write(images, **values)
         if self.events is not None:
             for name, value in values.items():
                 self.events.add_scalar(f"{self.stage}/{name}", value, images)
-        self.progress.update(self.bar, completed=images, rate=rate, loss=values.get("loss", 0.0))
+        if "loss" in values:
+            self.bars.update(self.bar, loss=values["loss"])
 
-    def note(self, message: str) -> None:
+    def note(self, images: int, message: str) -> None:
         """Say something worth reading, to the log and to whoever watches."""
-        self.file.write(json.dumps({"stage": self.stage, "note": message}) + "\n")
+        self._write(images, note=message)
+        text = f"{self.stage} at {images} images: {message}"
+        self.bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _write(self, images: int, **values: float | str) -> None:
+        line = {"stage": self.stage, "images": images, **values, "time": round(time.time(), 1)}
+        self.file.write(json.dumps(line) + "\n")
         self.file.flush()
-        self.progress.console.print(message)
 
 
-def _tensorboard(folder: Path) -> Any:  # noqa: ANN401  (SummaryWriter, or None without the extra)
+def forget(log: Path, stage: str, images: int) -> None:
+    """Drop a stage's lines of beyond `images` images, and a line that was cut off."""
+
+    def stays(line: str) -> bool:
+        try:
+            entry = json.loads(line)
+            return bool(entry["stage"] != stage or entry["images"] <= images)
+        except (ValueError, KeyError):
+            return False
+
+    lines = log.read_text("utf-8").splitlines(keepends=True) if log.exists() else []
+    if not all(map(stays, lines)):
+        partial = log.with_suffix(".partial")
+        partial.write_text("".join(filter(stays, lines)), encoding="utf-8")
+        partial.replace(log)
+
+
+def _tensorboard(folder: Path, images: int) -> Any:  # noqa: ANN401  (SummaryWriter, or None without the extra)
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder), purge_step=images + 1)

@@ -14,7 +14,7 @@ from openimagen.data.images import to_float, to_pil
 from openimagen.text import CachedEncoder
 
 if TYPE_CHECKING:
-    from openimagen.train.loop import Trainee
+    from openimagen.train.trainee import Trainee
 
 CROPS = 6  # that a super-resolution stage shows
 
@@ -25,7 +25,7 @@ def write_preview(
 ) -> None:
     """Draw with the averaged weights and write <stage>-<images>.png.
 
-    The base draws its preview prompts; super-resolution shows, per crop, what it saw, drew, should draw.
+    The base draws its preview prompts. Super-resolution shows what it saw, drew, should draw.
     """
     stage = Stage(trainee.config, trainee.ema.net)
     if trainee.config.unet.lowres:

@@ -14,10 +14,10 @@ from openimagen.config import Recipe
 
 
 def publish(recipe: Recipe, exports: list[Path], out: Path) -> None:
-    """Write the recipe's model to `out` in bfloat16; each stage's weights from the last export with them.
+    """Write the recipe's model to `out` in bfloat16, weights from the last export that has them.
 
-    Sampling settings are the recipe's as it is now. Raises ValueError for a stage nobody trained, or
-    weights of another network than the recipe's.
+    Sampling settings are the recipe's as it is now. Raises ValueError for a stage nobody trained,
+    or weights of another network than the recipe's.
     """
     found: dict[str, Stage] = {}
     for folder in exports:

@@ -1,20 +1,26 @@
 """A run: a recipe, a folder of captioned pictures, and what comes of them, stage after stage."""
 
+import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from pydantic import ValidationError
 
-from openimagen import model_folder
+from openimagen import model_folder, recipes
 from openimagen.cascade import Cascade, Stage
 from openimagen.config import Recipe
 from openimagen.data.dataset import PictureSet
 from openimagen.data.folder import Pictures, read_folder
 from openimagen.device import find_device
+from openimagen.progress import progress_bar
 from openimagen.text import CachedEncoder, TextEncoder
 from openimagen.train import checkpoint
-from openimagen.train.loop import Trainee, train_stage
+from openimagen.train.loop import train_stage
+from openimagen.train.trainee import Trainee
 from openimagen.unet import UNet
 
 CACHE_BYTES = 8 * 2**30  # of decoded pictures, per stage, on disk
@@ -33,45 +39,154 @@ def train(
 ) -> Path:
     """Train one stage of a recipe, or all in turn; returns the model folder, `out`/export.
 
-    `init`: a model folder to start from; stages that are not trained here are taken from it as they are.
-    Raises ValueError for a request that cannot be met: an unknown stage, a run that is already there.
+    `init`: a model folder to start from; stages that are not trained are taken from it as they are.
+    Raises ValueError for a request that cannot be met: an unknown stage, a run that is there
+    already, or is another one; nothing is written then.
     """
     names = [config.name for config in recipe.model.stages]
     if stage not in ("all", *names):
-        raise ValueError(f"the recipe has no stage {stage}: choose all or one of {', '.join(names)}")
-    begin(recipe, out, resume)
+        raise ValueError(f"the recipe has no stage {stage}: use all or one of {', '.join(names)}")
+    chosen = names if stage == "all" else [stage]
+    check_run(recipe, out, resume)
     pictures = read_folder(data)
-    start = model_folder.load(init) if init else None
     where = find_device(device)
+    given = given_stages(recipe, chosen, init) if init else []
     encoder = CachedEncoder(TextEncoder.load(recipe.model.text, device=where))
-    torch.manual_seed(0)
-    for name in names if stage == "all" else [stage]:
-        trainee = make_trainee(recipe, name, start, where)
-        found = checkpoint.latest(out / "checkpoints" / name)
-        if found:
-            trainee.load(found)
-        if trainee.images < trainee.train.images:
+
+    begin(recipe, out, given)
+    for name in chosen:
+        trainee = make_trainee(recipe, name, out, where)
+        if not trainee.is_done:
             dataset = open_data(pictures, trainee)
+            report_data(data, dataset, out)
             train_stage(trainee, dataset, encoder, out, workers)
-        export(recipe, start, trainee, out / "export")
+            report_data(data, dataset, out)
+        export(recipe, [Stage(trainee.config, trainee.ema.net)], out)
     return out / "export"
+
+
+# --- the run's folder -----------------------------------------------------------------------------
+
+
+def check_run(recipe: Recipe, out: Path, resume: bool) -> None:
+    """Refuse to go on with a run that is not there, or is another one; or to write over one."""
+    path = out / "config.json"
+    if not path.exists():
+        if resume:
+            raise ValueError(f"{out} holds no run to go on with: leave --resume out")
+        if out.exists() and not out.is_dir():
+            raise ValueError(f"{out} is a file: --out needs the name of a folder")
+        return
+    if not resume:
+        raise ValueError(f"{out} holds a run: go on with --resume, or name another folder")
+    try:
+        begun = Recipe.model_validate_json(path.read_bytes())
+    except ValidationError:
+        raise ValueError(f"{path} is damaged, or of another version of openimagen") from None
+    if changed := changes(begun, recipe):
+        raise ValueError(
+            f"{out} was begun with other settings: {'; '.join(changed)}. "
+            "Only train.STAGE.images may change: restore the others, or name another folder"
+        )
+
+
+def changes(begun: Recipe, now: Recipe) -> list[str]:
+    """Each setting that differs, in words, but for the length of the run."""
+    before, after = recipes.settings(begun), recipes.settings(now)
+    free = {f"train.{name}.images" for name in now.train}
+    return [
+        f"{key} was {before.get(key)}, is {after.get(key)}"
+        for key in before | after
+        if before.get(key) != after.get(key) and key not in free
+    ]
+
+
+def begin(recipe: Recipe, out: Path, given: Sequence[Stage]) -> None:
+    """Make the run's folder, its model folder holding the stages that are given and not yet made.
+
+    From there they are read, so that a resumed run does not depend on --init.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    partial = out / "config.json.partial"
+    partial.write_text(recipe.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    partial.replace(out / "config.json")
+    made = exported(out, [stage.config.name for stage in given])
+    if new := [stage for stage in given if stage.config.name not in made]:
+        export(recipe, new, out)
+
+
+def exported(out: Path, names: Sequence[str]) -> dict[str, Stage]:
+    """Those of the named stages that have weights in the run's model folder."""
+    if not names or not (out / "export/model.json").exists():
+        return {}
+    stages = model_folder.load(out / "export", stages=names).stages
+    return {stage.config.name: stage for stage in stages if stage.net is not None}
+
+
+def export(recipe: Recipe, stages: Sequence[Stage], out: Path) -> None:
+    """Write stages into the run's model folder, beside those that are there already."""
+    known = {stage.config.name: stage for stage in stages}
+    known |= exported(out, [c.name for c in recipe.model.stages if c.name not in known])
+    every = [known.get(config.name, Stage(config)) for config in recipe.model.stages]
+    config = recipe.model.model_copy(update={"stages": tuple(stage.config for stage in every)})
+    model_folder.save(Cascade(config, every), out / "export")
+
+
+# --- what a stage starts from ---------------------------------------------------------------------
+
+
+def given_stages(recipe: Recipe, chosen: Sequence[str], init: Path) -> list[Stage]:
+    """The trained stages of the model `init`. ValueError if the recipe cannot use them."""
+    model = model_folder.load(init)
+    if model.config.text != recipe.model.text:
+        raise ValueError(f"--init {init}: its text encoder is another than the recipe's")
+    wanted = {config.name: config for config in recipe.model.stages}
+    given = [stage for stage in model.stages if stage.net and stage.config.name in wanted]
+    for stage in given:
+        ours, name = wanted[stage.config.name], stage.config.name
+        fits = ours.unet == stage.config.unet if name in chosen else ours.side == stage.config.side
+        if not fits:
+            raise ValueError(
+                f"--init {init}: its stage {name} is another network than the recipe's; "
+                "use the recipe that made it, or leave --init out"
+            )
+    return given
+
+
+def make_trainee(recipe: Recipe, name: str, out: Path, device: torch.device) -> Trainee:
+    """A stage as its last checkpoint left it; else as it was given to the run; else fresh."""
+    number = [config.name for config in recipe.model.stages].index(name)
+    config, train = recipe.model.stages[number], recipe.train[name]
+    scale = config.side // recipe.model.stages[number - 1].side if number else 1
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(np.random.SeedSequence([train.seed, number]).generate_state(1)[0]))
+        net = UNet(config.unet)
+    found = checkpoint.latest(out / "checkpoints" / name)
+    for given in exported(out, [] if found else [name]).values():
+        net.load_state_dict(given.trained().state_dict())
+    trainee = Trainee(config, train, scale, net, device)
+    if found:
+        trainee.load(found)
+    return trainee
+
+
+# --- the pictures ---------------------------------------------------------------------------------
 
 
 def open_data(pictures: Pictures, trainee: Trainee) -> PictureSet:
     """The stage's stream of pictures: decoded once if that fits the cache, else each time."""
     side = trainee.config.side
     fits = 3 * side**2 * len(pictures.pairs) <= CACHE_BYTES
-    dataset = PictureSet(
-        pictures,
-        side,
-        crop=trainee.train.crop,
-        align=trainee.scale,
-        seed=trainee.train.seed,
-        cache=cache_folder() if fits else None,
-    )
-    for file, fault in dataset.faults.items():
-        print(f"skipped {file}: {fault}", file=sys.stderr)
-    return dataset
+    with progress_bar(f"reading pictures at {side}", "pictures") as advance:
+        return PictureSet(
+            pictures,
+            side,
+            crop=trainee.train.crop,
+            align=trainee.scale,
+            seed=trainee.train.seed,
+            cache=cache_folder() if fits else None,
+            on_progress=advance,
+        )
 
 
 def cache_folder() -> Path:
@@ -79,45 +194,18 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "openimagen"
 
 
-def begin(recipe: Recipe, out: Path, resume: bool) -> None:
-    """Make the run's folder, or check that the one there is the same run."""
-    path, text = out / "config.json", recipe.model_dump_json(indent=1) + "\n"
-    if path.exists() and not resume:
-        raise ValueError(f"{out} holds a run: add --resume to go on with it, or name another folder")
-    out.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-
-
-def make_trainee(recipe: Recipe, name: str, start: Cascade | None, device: torch.device) -> Trainee:
-    """A stage with fresh weights, or those of `start` when it has the same network."""
-    number = [config.name for config in recipe.model.stages].index(name)
-    config = recipe.model.stages[number]
-    scale = config.side // recipe.model.stages[number - 1].side if number else 1
-    net = UNet(config.unet)
-    given = _stage(start, name)
-    if given is not None and given.net is not None:
-        if given.config.unet != config.unet:
-            raise ValueError(
-                f"--init: its stage {name} is another network than the recipe's; "
-                "use the recipe that made it, or leave --init out"
-            )
-        net.load_state_dict(given.net.state_dict())
-    return Trainee(config, recipe.train[name], scale, net, device)
-
-
-def export(recipe: Recipe, start: Cascade | None, trainee: Trainee, folder: Path) -> None:
-    """Write the averaged weights as a model folder, beside the stages that are there already."""
-    there = model_folder.load(folder) if (folder / "model.json").exists() else start
-    stages = []
-    for config in recipe.model.stages:
-        if config.name == trainee.config.name:
-            stages.append(Stage(config, trainee.ema.net))
-        else:
-            stages.append(_stage(there, config.name) or Stage(config))
-    config = recipe.model.model_copy(update={"stages": tuple(s.config for s in stages)})
-    model_folder.save(Cascade(config, stages), folder)
-
-
-def _stage(cascade: Cascade | None, name: str) -> Stage | None:
-    stages = cascade.stages if cascade else ()
-    return next((stage for stage in stages if stage.config.name == name), None)
+def report_data(data: Path, dataset: PictureSet, out: Path) -> None:
+    """Write data_report.json, and one line of it to stderr when it says something new."""
+    root = os.path.abspath(data)
+    report = {
+        "folder": root,
+        "pictures": len(dataset),
+        "captions": sum(len(pair.captions) for pair in dataset.pairs),
+        "skipped": {file.removeprefix(root + os.sep): why for file, why in dataset.faults.items()},
+    }
+    path, text = out / "data_report.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+    if not path.exists() or path.read_text("utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+        line = "data: {pictures} pictures, {captions} captions".format(**report)
+        skipped = f"; {len(dataset.faults)} skipped, see {path}" if dataset.faults else ""
+        print(line + skipped, file=sys.stderr)

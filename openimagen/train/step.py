@@ -55,7 +55,7 @@ def prepare(
     scale: int,
     generator: torch.Generator,
 ) -> Noised:
-    """Draw noise levels, noise, dropped texts and, for super-resolution, the noised low-res picture.
+    """Draw noise levels, noise, dropped texts and, for super-resolution, the noised picture below.
 
     `scale` is how much larger the stage's pictures are than those below; 1 for the base.
     `generator` lives on the CPU: a step's randomness does not depend on the device.
@@ -93,5 +93,6 @@ def loss_of(net: nn.Module, stage: StageConfig, noised: Noised) -> Float[Tensor,
 def learning_rate(train: TrainConfig, images: int) -> float:
     """Rises over the warm-up, stays, falls to 0 over the last `cooldown` of the run."""
     warmup = min(1.0, images / max(train.warmup_images, 1))
-    left = (train.images - images) / max(train.cooldown * train.images, 1)
+    cooldown = train.cooldown * train.images
+    left = (train.images - images) / cooldown if cooldown else 1.0
     return train.learning_rate * min(warmup, left, 1.0)

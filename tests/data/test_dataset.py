@@ -182,7 +182,9 @@ def test_the_cache_leaves_broken_pictures_out_and_names_them(
     for _ in range(2):  # made, then reused
         dataset = PictureSet(damaged, SIDE, cache=tmp_path / "cache")
         assert len(dataset) == 2
-        assert list(dataset.faults) == [str(tmp_path / "b.png")]
+        (name, reason), *_ = dataset.faults.items()
+        assert (name, len(dataset.faults)) == (str(tmp_path / "b.png"), 1)
+        assert name not in reason and "truncated" in reason
         for image, caption in map(dataset.__getitem__, range(6)):
             assert torch.equal(image, to_tensor(square(load(tmp_path / f"{caption}.png"), SIDE)))
 
@@ -192,6 +194,8 @@ def test_without_cache_a_broken_picture_is_replaced_with_a_warning(damaged: Pict
     with pytest.warns(RuntimeWarning, match=r"b\.png"):
         captions = [dataset[ticket].caption for ticket in range(3)]
     assert set(captions) == {"a", "c"}
+    assert list(dataset.faults) == [str(damaged.pairs[1].path)]
+    assert {dataset[ticket].caption for ticket in range(3, 9)} == {"a", "c"}  # warned of once
 
 
 def test_nothing_readable_is_an_error(tmp_path: Path) -> None:

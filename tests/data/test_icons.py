@@ -90,8 +90,12 @@ def out(tmp_path: Path) -> Path:
 
 
 def rows(out: Path) -> dict[str, dict[str, Any]]:
-    lines = map(json.loads, (out / "metadata.jsonl").read_text().splitlines())
-    return {row["file_name"]: row for row in lines}
+    """What the metadata of all styles say, by the picture's path in the corpus."""
+    return {
+        f"{file.parent.name}/{row['file_name']}": row
+        for file in out.glob("*/metadata.jsonl")
+        for row in map(json.loads, file.read_text().splitlines())
+    }
 
 
 # --- the corpus -----------------------------------------------------------------------------------
@@ -133,22 +137,39 @@ def test_a_picture_is_a_square_with_alpha_and_its_drawing_in_the_centre(
 
 def test_a_second_run_reuses_what_is_whole(source: Path, out: Path) -> None:
     build(out, styles=STYLES, source=source, side=16, workers=1)
-    before = (out / "metadata.jsonl").read_bytes()
+    before = rows(out)
     cut, gone = out / "noto/red-apple.png", out / "noto/pinata.png"
     cut.write_bytes(cut.read_bytes()[:-10])
     gone.unlink()
     again = build(out, styles=STYLES, source=source, side=16, workers=1)
     assert (again.drawn, again.reused) == (2, 4)
-    assert (out / "metadata.jsonl").read_bytes() == before
+    assert rows(out) == before
     other = build(out, styles=STYLES, source=source, side=8, workers=1)
     assert (other.drawn, other.reused) == (6, 0)
 
 
-def test_credit_is_given(source: Path, out: Path) -> None:
+def test_credit_is_given_beside_the_pictures(source: Path, out: Path) -> None:
     build(out, styles=STYLES, source=source, side=16, workers=1)
-    text = (out / "ATTRIBUTION.md").read_text()
-    for part in ("Noto (`noto/`, 4 icons)", "noto people", "MIT", "https://example.com", "Fxemoji"):
+    text = (out / "noto/ATTRIBUTION.md").read_text()
+    for part in ("4 pictures", "Set: Noto", "noto people", "MIT", "https://example.com"):
         assert part in text
+    assert "Set: Fxemoji" in (out / "fxemoji/ATTRIBUTION.md").read_text()
+
+
+def test_a_style_is_a_data_folder_of_its_own(source: Path, out: Path) -> None:
+    build(out, styles=STYLES, source=source, side=8, workers=1)
+    pictures = read_folder(out / "fxemoji")
+    assert pictures.faults == {}
+    assert [pair.path.name for pair in pictures.pairs] == ["fruitfood.png", "redapple.png"]
+
+
+def test_rebuilding_one_style_leaves_the_others_alone(source: Path, out: Path) -> None:
+    build(out, styles=STYLES, source=source, side=8, workers=1)
+    report = build(out, styles=["noto", "noto"], source=source, side=8, workers=1)
+    assert report.styles == {"noto": 4}
+    assert {pair.path.relative_to(out).as_posix() for pair in read_folder(out).pairs} == set(
+        EXPECTED
+    )
 
 
 def test_limit_and_progress(source: Path, out: Path) -> None:

@@ -1,0 +1,67 @@
+"""A contact sheet of prototype retrieval, for a person to look at."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from PIL import Image, ImageDraw, ImageFont
+
+from openimagen.data.images import load
+
+SIDE, TEXT, GAP = 128, 34, 10  # pixels: of a picture, of the lines under it, between cells
+HIT, MISS, BLACK = (0, 140, 60), (190, 40, 40), (30, 30, 30)
+
+
+class Cell(Protocol):
+    """A drawn picture beside the real one of its name."""
+
+    @property
+    def name(self) -> str:
+        """What was asked for."""
+
+    @property
+    def nearest(self) -> str:
+        """Whose real picture the drawn one is nearest to."""
+
+    @property
+    def drawn(self) -> Image.Image:
+        """The picture that was asked for."""
+
+    @property
+    def real(self) -> Path:
+        """A real one of that name."""
+
+
+def contact_sheet(cells: Sequence[Cell], columns: int = 5) -> Image.Image:
+    """Drawn | real, the name under them; framed green if nearest to its own name.
+
+    Otherwise red, with the name it is nearest to.
+    """
+    columns = min(columns, len(cells))
+    width, height = 2 * SIDE + GAP, SIDE + TEXT + GAP
+    rows = -(-len(cells) // columns)
+    page = Image.new("RGB", (columns * width + GAP, rows * height + GAP), "white")
+    for number, cell in enumerate(cells):
+        row, column = divmod(number, columns)
+        _paste(page, cell, GAP + column * width, GAP + row * height)
+    return page
+
+
+def _paste(page: Image.Image, cell: Cell, x: int, y: int) -> None:
+    colour = HIT if cell.nearest == cell.name else MISS
+    for left, picture in ((x, cell.drawn), (x + SIDE, load(cell.real))):
+        page.paste(picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS), (left, y))
+    pen = ImageDraw.Draw(page)
+    pen.rectangle((x - 2, y - 2, x + 2 * SIDE + 1, y + SIDE + 1), outline=colour, width=2)
+    _write(pen, cell.name, (x, y + SIDE + 3), BLACK)
+    if cell.nearest != cell.name:
+        _write(pen, f"near {cell.nearest}", (x, y + SIDE + 18), MISS)
+
+
+def _write(
+    pen: ImageDraw.ImageDraw, text: str, place: tuple[int, int], colour: tuple[int, int, int]
+) -> None:
+    font = ImageFont.load_default(12)
+    while pen.textlength(text, font) > 2 * SIDE:
+        text = f"{text[:-2].rstrip()}…"
+    pen.text(place, text, colour, font)
