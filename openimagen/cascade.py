@@ -6,7 +6,7 @@ The public door is `openimagen.imagen`.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,6 +43,7 @@ class Progress:
 
 
 OnStep = Callable[[Progress], None]
+Encoder = Callable[[Sequence[str]], TextEmbedding]
 
 
 @dataclass(frozen=True)
@@ -90,14 +91,6 @@ class PictureNoise:
     def draw(self, *shape: int) -> Tensor:
         """Next noise of this shape for each picture, [b *shape]."""
         return torch.stack([torch.randn(shape, generator=s) for s in self.streams]).to(self.device)
-
-
-class Encoder(Protocol):
-    """Captions in, token states and mask out."""
-
-    def __call__(self, captions: Sequence[str]) -> TextEmbedding:
-        """Encode captions."""
-        ...
 
 
 @dataclass

@@ -6,15 +6,60 @@ Torch and everything that needs it is imported inside the commands: `--help` mus
 import json
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from openimagen.data.icons import Report
+
+DONE, FAILED, WRONG_REQUEST = 0, 1, 2
+Device = Annotated[str | None, typer.Option(help="cuda, mps or cpu; found by itself if left out.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+
+
+class Commands(TyperGroup):
+    """Commands whose errors and warnings are one line each on stderr, never a traceback.
+
+    Exit status: 1 the work failed (OSError), 2 the request was wrong (ValueError, or a command
+    line that cannot be parsed).
+    """
+
+    def main(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401  (as typer has it)
+        """Run the command line and exit."""
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: say(message)
+            try:
+                status = super().main(*args, **options | {"standalone_mode": False})
+            except typer.TyperException as error:
+                say_usage(error)
+                status = error.exit_code
+            except (ValueError, OSError) as error:
+                say(error)
+                status = FAILED if isinstance(error, OSError) else WRONG_REQUEST
+        sys.exit(status or DONE)
+
+
+def say(message: object) -> None:
+    """One line on stderr."""
+    typer.echo(f"openimagen: {' '.join(str(message).split())}", err=True)
+
+
+def say_usage(error: typer.TyperException) -> None:
+    """What is wrong with the command line, and whose help to ask."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "openimagen"
+    if message := error.format_message().rstrip("."):  # none where the help was shown instead
+        say(f"{message[0].lower()}{message[1:]} (see {command} --help)")
+
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     help="Text to image with Imagen's cascade: 64 -> 256 -> 1024 pixels, offline.",
     add_completion=False,
@@ -23,29 +68,22 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="Make and look at captioned pictures.")
 app.add_typer(data_app, name="data")
 
-DONE, FAILED, WRONG_REQUEST = 0, 1, 2
-Device = Annotated[str | None, typer.Option(help="cuda, mps or cpu; found by itself if left out.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """Turn a wrong request (ValueError), a failure (OSError) and warnings into a line each."""
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: _say(message)
-        try:
-            yield
-        except (ValueError, OSError) as error:
-            _say(error)
-            raise typer.Exit(FAILED if isinstance(error, OSError) else WRONG_REQUEST) from None
-
-
-def _say(message: Warning | Exception | str) -> None:
-    typer.echo(f"openimagen: {' '.join(str(message).split())}", err=True)
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"openimagen {version('openimagen')}")
+        raise typer.Exit
 
 
 @app.callback()
-def main() -> None:
+def main(
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version."
+        ),
+    ] = False,
+) -> None:
     """Text to image."""
 
 
@@ -73,27 +111,27 @@ def generate(
     as_json: Json = False,
 ) -> None:
     """Draw pictures from prompts."""
-    with plain_errors():
-        from openimagen import pictures
+    from openimagen import pictures
+    from openimagen.progress import progress_bar
 
-        request = pictures.Request(
-            prompts=prompts,
-            count=count,
-            seed=seed,
-            size=size,
-            steps=_numbers("--steps", steps, int),
-            guidance=_numbers("--guidance", guidance, float),
-            negative=negative,
-            sampler=sampler,
-            trace=trace,
-        )
-        with _bar("drawing") as advance:
-            drawn = pictures.draw(model, request, out, device, advance)
-        if as_json:
-            typer.echo(json.dumps([vars(picture) for picture in drawn], indent=1))
-        else:
-            for picture in drawn:
-                typer.echo(f"{picture.file}  {picture.size}x{picture.size}  seed {picture.seed}")
+    request = pictures.Request(
+        prompts=prompts,
+        count=count,
+        seed=seed,
+        size=size,
+        steps=_numbers("--steps", steps, int),
+        guidance=_numbers("--guidance", guidance, float),
+        negative=negative,
+        sampler=sampler,
+        trace=trace,
+    )
+    with progress_bar("drawing", "steps") as advance:
+        drawn = pictures.draw(model, request, out, device, advance)
+    if as_json:
+        typer.echo(json.dumps([vars(picture) for picture in drawn], indent=1))
+    else:
+        for picture in drawn:
+            typer.echo(f"{picture.file}  {picture.size}x{picture.size}  seed {picture.seed}")
 
 
 def _numbers(flag: str, text: str | None, kind: Callable[[str], Any]) -> list[Any] | None:
@@ -110,15 +148,14 @@ def _numbers(flag: str, text: str | None, kind: Callable[[str], Any]) -> list[An
 @app.command()
 def models(as_json: Json = False) -> None:
     """List the models inside the package."""
-    with plain_errors():
-        from openimagen.pictures import describe_models
+    from openimagen.pictures import describe_models
 
-        rows = describe_models()
-        if as_json:
-            typer.echo(json.dumps(rows, indent=1))
-        else:
-            for row in rows:
-                typer.echo("  ".join(map(str, row.values())))
+    rows = describe_models()
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+    for row in rows if not as_json else ():
+        sizes = ", ".join(map(str, row["sizes"]))
+        typer.echo(f"{row['name']}  {sizes} pixels  {row['licence']}")
 
 
 @app.command()
@@ -128,7 +165,9 @@ def train(
     out: Annotated[Path, typer.Option(help="Where the run lives.")],
     stage: Annotated[str, typer.Option(help="A stage's name, or all in turn.")] = "all",
     images: Annotated[int | None, typer.Option(min=1, help="Pictures to see, per stage.")] = None,
-    init: Annotated[Path | None, typer.Option(help="Model folder to start from.")] = None,
+    init: Annotated[
+        str | None, typer.Option(help="Start from this embedded model, model folder or hub id.")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change the recipe.")
     ] = None,
@@ -136,21 +175,23 @@ def train(
     device: Device = None,
 ) -> None:
     """Train a recipe's stages on your pictures; the result is a model folder, OUT/export."""
-    with plain_errors():
-        from openimagen import recipes
-        from openimagen.train.loop import Interrupted
-        from openimagen.train.run import train as run
+    from openimagen import recipes
+    from openimagen.imagen import find_model
+    from openimagen.train.loop import Diverged, Interrupted
+    from openimagen.train.run import train as run
 
-        plan = recipes.load(recipe)
-        if images is not None:
-            every = [f"train.{name}.images={images}" for name in plan.train]
-            plan = recipes.override(plan, every)
-        plan = recipes.override(plan, settings or [])
-        try:
-            folder = run(plan, data, out, stage=stage, init=init, resume=resume, device=device)
-        except Interrupted as stopped:
-            typer.echo(str(stopped), err=True)
-            return
+    plan = recipes.load(recipe)
+    lengths = [f"train.{name}.images={images}" for name in plan.train if images is not None]
+    plan = recipes.override(plan, [*lengths, *(settings or [])])
+    start = find_model(init) if init else None
+    try:
+        folder = run(plan, data, out, stage=stage, init=start, resume=resume, device=device)
+    except Interrupted as stopped:
+        say(stopped)
+    except Diverged as error:
+        say(error)
+        raise typer.Exit(FAILED) from None
+    else:
         typer.echo(folder)
 
 
@@ -166,27 +207,25 @@ def icons(
     limit: Annotated[int | None, typer.Option(min=1, help="Icons per set.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Build the illustration corpus: about 8,500 captioned icons in seven styles."""
-    with plain_errors():
-        from openimagen.data.icons import build
+    """Build the illustration corpus: about 8,300 captioned icons in seven styles."""
+    from openimagen.data.icons import build
+    from openimagen.progress import progress_bar
 
-        with _bar("drawing icons") as advance:
-            report = build(
-                out,
-                styles=styles.split(",") if styles else None,
-                source=source,
-                limit=limit,
-                on_progress=advance,
-            )
-        typer.echo(report)
+    with progress_bar("drawing icons", "icons") as advance:
+        report = build(
+            out,
+            styles=styles.split(",") if styles else None,
+            source=source,
+            limit=limit,
+            on_progress=advance,
+        )
+    typer.echo(json.dumps(asdict(report), indent=1) if as_json else _summary(report))
 
 
-@contextmanager
-def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr, silent when stderr is no terminal."""
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+def _summary(report: "Report") -> str:
+    width = max(map(len, report.styles))
+    count = sum(report.styles.values())
+    lines = [f"{style:{width}}  {number:5}" for style, number in report.styles.items()]
+    lines += [f"skipped {name}: {why}" for name, why in report.skipped.items()]
+    lines += [f"{count} icons: {report.drawn} drawn now, {report.reused} there already"]
+    return "\n".join(lines)

@@ -107,6 +107,7 @@ class UNetConfig(Config):
     scale_shift: bool = True  # conditioning scales and shifts each block, or is added once a level
     text_width: Positive  # of the encoder's tokens
     context_width: Positive = 512  # text tokens inside the network
+    position_side: Positive | None = None  # efficient: side that learned position maps are made for
     lowres: bool = False  # sees the upsampled picture of the stage below
 
     @model_validator(mode="after")

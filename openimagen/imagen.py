@@ -182,7 +182,9 @@ class Imagen:
             if len(each) == 1:
                 each = [each[0]] * most
             if len(each) not in (count, most):
-                raise ValueError(f"{len(each)} {key} for {count} stages: give one, or one each")
+                raise ValueError(
+                    f"{key}: {len(each)} values for {count} stages; give one, or one each"
+                )
             for setting, value in zip(settings, each, strict=False):
                 setting[key] = value
         return settings

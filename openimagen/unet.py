@@ -17,6 +17,7 @@ from openimagen.config import UNetConfig
 
 IMAGE_CHANNELS = 3
 Features = Float[Tensor, "b c h w"]
+Resized = Float[Tensor, "b c2 h2 w2"]  # channels and size that may differ from Features'
 Vector = Float[Tensor, "b e"]
 
 
@@ -119,7 +120,7 @@ class ResBlock(nn.Module):
         same = channels_in == channels_out
         self.skip = nn.Identity() if same else nn.Conv2d(channels_in, channels_out, 1)
 
-    def forward(self, x: Features, cond: Vector) -> Features:
+    def forward(self, x: Features, cond: Vector) -> Resized:
         """Refine x under the conditioning vector."""
         h = self.conv_in(self._resize(F.silu(self.norm_in(x))))
         h = self.norm_out(h)
@@ -128,7 +129,7 @@ class ResBlock(nn.Module):
             h = h * (1 + scale) + shift
         return self.last(F.silu(h)) + self.skip(self._resize(x))
 
-    def _resize(self, x: Features) -> Features:
+    def _resize(self, x: Features) -> Resized:
         match self.resample:
             case "down":
                 return F.avg_pool2d(x, 2)
@@ -181,10 +182,9 @@ class Layer(nn.Module):
 
     def __init__(self, block: ResBlock, attention: Attention | None = None) -> None:
         super().__init__()
-        self.block = block
-        self.attention = attention
+        self.block, self.attention = block, attention
 
-    def forward(self, x: Features, cond: Vector, text: TextContext) -> Features:
+    def forward(self, x: Features, cond: Vector, text: TextContext) -> Resized:
         """Refine x."""
         x = self.block(x, cond)
         return x if self.attention is None else self.attention(x, text)
@@ -200,8 +200,7 @@ class AdmBody(nn.Module):
         super().__init__()
 
         def layer(level: int, channels_in: int, resample: str = "") -> Layer:
-            channels = config.channels[level]
-            kind = config.attention[level]
+            channels, kind = config.channels[level], config.attention[level]
             attends = kind != "none" and not resample
             return Layer(
                 ResBlock(channels_in, channels, cond_width, resample),
@@ -231,7 +230,7 @@ class AdmBody(nn.Module):
             if level > 0:
                 self.up.append(layer(level, channels, "up"))
 
-    def forward(self, x: Features, cond: Vector, text: TextContext) -> Features:
+    def forward(self, x: Features, cond: Vector, text: TextContext) -> Resized:
         """Down, middle, up."""
         skips = [x]
         for layer in self.down:
@@ -256,6 +255,10 @@ class Level(nn.Module):
     def __init__(self, config: UNetConfig, level: int, cond_width: int) -> None:
         super().__init__()
         channels, kind = config.channels[level], config.attention[level]
+        self.position = None
+        if config.position_side is not None:
+            side = config.position_side // math.prod((config.patch, *config.level_strides[: level + 1]))
+            self.position = nn.Parameter(torch.zeros(1, channels, side, side))
         self.to_shift = None if config.scale_shift else nn.Linear(cond_width, channels)
         self.layers = nn.ModuleList()
         for number in range(config.blocks[level]):
@@ -270,6 +273,9 @@ class Level(nn.Module):
 
     def forward(self, x: Features, cond: Vector, text: TextContext) -> Features:
         """Refine x at one resolution."""
+        if self.position is not None:  # learned at one size, stretched to others
+            position = F.interpolate(self.position, size=x.shape[-2:], mode="bilinear")
+            x = x + position.to(x.dtype)
         if self.to_shift is not None:
             x = x + self.to_shift(F.silu(cond))[..., None, None]
         for layer in self.layers:
@@ -333,8 +339,9 @@ class UNet(nn.Module):
         self.stem = conv3(pixel * (2 if config.lowres else 1), config.width)
         body = AdmBody if config.arrangement == "adm" else EfficientBody
         self.body = body(config, cond_width)
-        self.norm_out = norm(config.width)
-        self.last = conv3(config.width, pixel)
+        channels_out = config.channels[0] if config.arrangement == "adm" else config.width
+        self.norm_out = norm(channels_out)
+        self.last = conv3(channels_out, pixel)
 
         attentions = [module for module in self.modules() if isinstance(module, Attention)]
         for number, attention in enumerate(attentions):
@@ -350,6 +357,8 @@ class UNet(nn.Module):
             if isinstance(module, UNet | ResBlock | Attention):
                 for parameter in module.last.parameters():
                     nn.init.zeros_(parameter)
+            if isinstance(module, Level) and module.position is not None:
+                nn.init.zeros_(module.position)
 
     def read(self, text: tuple[Tensor, Tensor]) -> TextContext:
         """Pool the text and compute each attention layer's keys and values, once per picture."""
@@ -384,7 +393,7 @@ class UNet(nn.Module):
         x = self.last(F.silu(self.norm_out(x)))
         return F.pixel_shuffle(x, self.config.patch)[..., :height, :width]
 
-    def _pad(self, z: Features) -> Features:
+    def _pad(self, z: Features) -> Resized:
         """Repeat the right and bottom edges until every level divides evenly."""
         grain = self.config.granularity
         height, width = z.shape[-2:]

@@ -5,6 +5,7 @@ transformers itself; MiniLM is the real one.
 """
 
 import json
+import logging.handlers
 import shutil
 import socket
 import subprocess
@@ -266,9 +267,16 @@ def test_a_whole_clip_gives_its_text_half_in_silence(
     whole = CLIPModel(CLIPConfig(text_config=half, vision_config=vision))
     whole.text_model.load_state_dict(load_file(folder / "model.safetensors"))
     whole.save_pretrained(folder)
+    heard = logging.handlers.BufferingHandler(1000)
+    log = logging.getLogger("transformers")
+    log.addHandler(heard)
+    level = log.level
     capfd.readouterr()
     assert torch.equal(load(folder)(CAPTIONS).tokens, expected.tokens)
-    assert capfd.readouterr() == ("", "")
+    assert capfd.readouterr() == ("", "")  # no progress bar
+    log.removeHandler(heard)
+    assert not heard.buffer  # no report on the vision half
+    assert log.level == level
 
 
 def test_the_first_berts_have_other_names(copy: Callable[[str], Path]) -> None:

@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float, UInt8
@@ -22,6 +22,7 @@ Pictures = UInt8[Tensor, "n 3 h w"] | Float[Tensor, "n 3 h w"] | Iterable[Image.
 BATCH = 8  # pictures in the network at once; more is slower on a CPU
 
 
+@runtime_checkable
 class Features(Protocol):
     """A network as a measure sees it: pictures in, a vector for each out."""
 

@@ -29,12 +29,13 @@ from openimagen.data.folder import read_folder
 from openimagen.data.images import load, to_pil
 from openimagen.device import find_device
 from openimagen.evaluate.features import EffLite2, Features
-from openimagen.evaluate.sheet import contact_sheet
+from openimagen.evaluate.sheet import Cell, contact_sheet
 from openimagen.progress import progress_bars
 
 EMBEDDED = Path(__file__).parents[1] / "models"
 BATCH = 8  # pictures drawn at once
 RESAMPLES = 2000  # of the bootstrap
+TIE = 1e-6  # cosines this near are equal: rounding differs from batch to batch
 
 Draw = Callable[[list[str]], list[Image.Image]]  # one picture for each name
 Advance = Callable[[int, int], None]  # done, total
@@ -119,8 +120,8 @@ def _hits(
 ) -> Float[Tensor, "n"]:
     """Probability, 0 or 1 but for ties, that a query's own name is one of its k nearest."""
     mine = similarity.gather(1, own[:, None])  # [n 1]
-    nearer = (similarity > mine).sum(1)
-    tied = (similarity == mine).sum(1)  # with its own
+    nearer = (similarity > mine + TIE).sum(1).double()
+    tied = ((similarity - mine).abs() <= TIE).sum(1)  # with its own
     return ((k - nearer) / tied).clamp(0, 1)
 
 
@@ -129,7 +130,7 @@ def _interval(hits: Float[Tensor, "n"], names: Sequence[str]) -> tuple[float, fl
     known = list(dict.fromkeys(names))
     numbers = {name: number for number, name in enumerate(known)}
     which = [numbers[name] for name in names]
-    total = np.bincount(which, hits.double().numpy())  # by name, as pictures of one name agree
+    total = np.bincount(which, hits.numpy())  # by name, as pictures of one name agree
     count = np.bincount(which)
     drawn = np.random.default_rng(0).integers(len(known), size=(RESAMPLES, len(known)))
     means = total[drawn].sum(1) / count[drawn].sum(1)
@@ -138,16 +139,6 @@ def _interval(hits: Float[Tensor, "n"], names: Sequence[str]) -> tuple[float, fl
 
 
 # --- measuring a model ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Row:
-    """What came of one name."""
-
-    name: str
-    nearest: str  # of the gallery's names to the drawn picture
-    drawn: Image.Image
-    real: Path  # of the gallery
 
 
 @dataclass(frozen=True)
@@ -162,14 +153,14 @@ class Report:
     seed: int  # that chose them
     drawn: dict[str, Share]
     ceiling: dict[str, Share]
-    rows: tuple[Row, ...] = field(repr=False)
+    cells: tuple[Cell, ...] = field(repr=False)
 
     def figures(self) -> dict[str, Any]:
         """All but the pictures, for JSON."""
-        figures = {name: value for name, value in vars(self).items() if name != "rows"}
+        figures = {name: value for name, value in vars(self).items() if name != "cells"}
         for key in ("drawn", "ceiling"):
             figures[key] = {name: asdict(share) for name, share in figures[key].items()}
-        return {**figures, "nearest": {row.name: row.nearest for row in self.rows}}
+        return {**figures, "nearest": {cell.name: cell.nearest for cell in self.cells}}
 
     def __str__(self) -> str:
         lines = [
@@ -222,8 +213,8 @@ def measure(
         seed=seed,
         drawn=retrieval(drawn, asked, gallery, shown),
         ceiling=retrieval(real, asked, gallery, shown),
-        rows=tuple(
-            Row(name, near, picture, prototypes[name])
+        cells=tuple(
+            Cell(name, near, picture, prototypes[name])
             for name, near, picture in zip(asked, nearest, pictures, strict=True)
         ),
     )
@@ -344,13 +335,13 @@ def main(
                 features=EffLite2(where),
                 on_progress=_bar(bars, "looking"),
             )
+        typer.echo(json.dumps(report.figures(), indent=1) if as_json else report)
         if sheet is not None:
             sheet.parent.mkdir(parents=True, exist_ok=True)
-            contact_sheet(report.rows).save(sheet)
+            contact_sheet(report.cells).save(sheet)
     except (ValueError, OSError) as error:
         typer.echo(f"retrieval: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2 if isinstance(error, ValueError) else 1) from None
-    typer.echo(json.dumps(report.figures(), indent=1) if as_json else report)
 
 
 def find_model(name: str) -> Path:

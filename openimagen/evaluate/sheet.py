@@ -1,8 +1,8 @@
 """A contact sheet of prototype retrieval, for a person to look at."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -12,24 +12,14 @@ SIDE, TEXT, GAP = 128, 34, 10  # pixels: of a picture, of the lines under it, be
 HIT, MISS, BLACK = (0, 140, 60), (190, 40, 40), (30, 30, 30)
 
 
-class Cell(Protocol):
-    """A drawn picture beside the real one of its name."""
+@dataclass(frozen=True)
+class Cell:
+    """What came of one name: a drawn picture beside the real one."""
 
-    @property
-    def name(self) -> str:
-        """What was asked for."""
-
-    @property
-    def nearest(self) -> str:
-        """Whose real picture the drawn one is nearest to."""
-
-    @property
-    def drawn(self) -> Image.Image:
-        """The picture that was asked for."""
-
-    @property
-    def real(self) -> Path:
-        """A real one of that name."""
+    name: str  # asked for
+    nearest: str  # name of the real picture that the drawn one is nearest to
+    drawn: Image.Image
+    real: Path
 
 
 def contact_sheet(cells: Sequence[Cell], columns: int = 5) -> Image.Image:

@@ -30,6 +30,7 @@ def diffusion(mean: float, std: float) -> DiffusionConfig:
         prediction="x0",
         loss=LossWeight(kind="edm", most=8.0),
         sigma_data=0.5,
+        aug_log_snr_min=0.0,
     )
 
 
@@ -46,11 +47,12 @@ def recipe() -> Recipe:
             attention=("none", "fused", "fused"),
             strides=(1, 2, 2),
             patch=4,
+            position_side=64,
             text_width=MINILM_WIDTH,
             context_width=192,
         ),
-        diffusion=diffusion(mean=-0.4, std=1.4),
-        sampling=SamplingConfig(steps=16, guidance=3.0),
+        diffusion=diffusion(mean=0.2, std=1.4),
+        sampling=SamplingConfig(steps=16, guidance=2.0, threshold="static"),
     )
     sr256 = StageConfig(
         name="sr256",
@@ -59,7 +61,7 @@ def recipe() -> Recipe:
             arrangement="efficient",
             width=64,
             multipliers=(1, 2),
-            blocks=(2, 2),
+            blocks=(2, 1),
             attention=("none", "none"),
             strides=(1, 2),
             patch=4,
@@ -92,9 +94,9 @@ def recipe() -> Recipe:
         model=ModelConfig(name="emoji", stages=(base, sr256, sr1024), licence="Apache-2.0"),
         train={
             "base": TrainConfig(
-                images=400_000, batch=32, preview_images=20_000, preview_prompts=PROMPTS
+                images=300_000, batch=32, preview_images=20_000, preview_prompts=PROMPTS
             ),
-            "sr256": TrainConfig(images=200_000, batch=32, crop=64),
-            "sr1024": TrainConfig(images=150_000, batch=16, crop=128),
+            "sr256": TrainConfig(images=100_000, batch=32, crop=64),
+            "sr1024": TrainConfig(images=50_000, batch=16, crop=128),
         },
     )

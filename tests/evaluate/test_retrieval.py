@@ -1,0 +1,434 @@
+"""Closed forms, a brute-force oracle, and pictures that get worse step by step."""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
+from torch import Tensor
+from typer import Typer
+from typer.testing import CliRunner
+
+from openimagen import model_folder
+from openimagen.cascade import Cascade, Stage
+from openimagen.data.images import load, to_tensor
+from openimagen.evaluate import retrieval as room
+from openimagen.evaluate.features import EffLite2, resized
+from openimagen.evaluate.retrieval import (
+    Report,
+    choose_names,
+    drawer,
+    find_model,
+    measure,
+    nearest_names,
+    prototypes_of,
+    retrieval,
+    stage_settings,
+)
+from openimagen.recipes.tiny import recipe
+from openimagen.unet import UNet
+
+NAMES = [f"name {n}" for n in range(20)]
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def values(queries: Tensor, names: list[str], gallery: Tensor, of: list[str], *ks: int) -> list:
+    return [share.value for share in retrieval(queries, names, gallery, of, ks).values()]
+
+
+# --- closed forms ---------------------------------------------------------------------------------
+
+
+def test_what_is_in_the_gallery_finds_itself() -> None:
+    gallery = noise(20, 8)
+    shares = retrieval(gallery, NAMES, gallery, NAMES)
+    assert list(shares) == ["R@1", "R@5"]
+    for share, chance in zip(shares.values(), (1 / 20, 5 / 20), strict=True):
+        assert (share.value, share.low, share.high, share.chance) == (1, 1, 1, chance)
+
+
+def test_three_names_by_hand() -> None:
+    """Angles in degrees: the third query is nearest to b, then to its own name."""
+    gallery, queries = angles(0, 60, 150), angles(10, 50, 100)
+    names = ["a", "b", "c"]
+    assert values(queries, names, gallery, names, 1, 2) == pytest.approx([2 / 3, 1])
+    assert nearest_names(queries, gallery, names) == ["a", "b", "b"]
+    assert values(queries, ["b", "a", "a"], gallery, names, 1, 2, 3) == pytest.approx([0, 2 / 3, 1])
+    assert values(queries[:1], ["c"], gallery, names, 1, 2, 3) == [0, 0, 1]
+
+
+def angles(*degrees: float) -> Tensor:
+    radians = torch.tensor(degrees).deg2rad()
+    return torch.stack([radians.cos(), radians.sin()], dim=1)
+
+
+def test_near_is_an_angle_not_a_distance() -> None:
+    """b's arrow ends nearer, a's points nearer; lengths change nothing."""
+    gallery = angles(0, 40) * torch.tensor([[9.0], [1.0]])
+    assert values(0.1 * angles(10), ["a"], gallery, ["a", "b"], 1) == [1]
+    assert values(50 * angles(10), ["b"], gallery, ["a", "b"], 1) == [0]
+
+
+def test_names_shifted_round_hit_chance_exactly() -> None:
+    """Of all ways to turn the names round, k in m put the own name among the k nearest."""
+    queries, gallery = noise(20, 8, seed=1), noise(20, 8, seed=2)
+    turned = [NAMES[n:] + NAMES[:n] for n in range(20)]
+    for k in (1, 5, 19):
+        mean = sum(values(queries, names, gallery, NAMES, k)[0] for names in turned) / 20
+        assert mean == pytest.approx(k / 20)
+
+
+def test_features_that_tell_nothing_score_chance() -> None:
+    flat = torch.ones(20, 8)
+    shares = retrieval(flat, NAMES, flat, NAMES, ks=(1, 5, 20))
+    for share in shares.values():
+        assert share.value == share.low == share.high == pytest.approx(share.chance)
+
+
+def test_one_picture_for_everything_scores_chance() -> None:
+    """Mode collapse: a single name is hit, whatever the gallery."""
+    collapsed = noise(1, 8).expand(20, 8)
+    assert values(collapsed, NAMES, noise(20, 8, seed=1), NAMES, 1, 5) == [1 / 20, 5 / 20]
+
+
+def test_tied_names_share_the_places_they_fill() -> None:
+    """Nearest c, then a and b and d alike: a has the second place one time in three."""
+    gallery = angles(0, 40, 40, 40)
+    names = ["c", "a", "b", "d"]
+    found = values(angles(10), ["a"], gallery, names, 1, 2, 3, 4)
+    assert found == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    assert nearest_names(angles(50), gallery, names) == ["a"]
+
+
+def test_k_over_the_gallery_is_everything() -> None:
+    share = retrieval(noise(2, 4), ["a", "b"], noise(3, 4), ["a", "b", "c"], ks=(7,))["R@7"]
+    assert share.value == 1 and share.chance == 1
+
+
+def test_a_name_is_as_near_as_its_nearest_picture() -> None:
+    """Three pictures of b do not push a down: names are ranked, not pictures."""
+    gallery, names = angles(0, 90, 30, 35, 40), ["a", "a", "b", "b", "b"]
+    assert values(angles(80), ["a"], gallery, names, 1) == [1]
+    assert values(angles(25), ["a"], gallery, names, 1, 2) == [0, 1]
+    share = retrieval(angles(25), ["a"], gallery, names)["R@1"]
+    assert share.chance == 1 / 2
+
+
+def test_against_brute_force() -> None:
+    queries, gallery = noise(40, 6), noise(60, 6, seed=1)
+    names = [NAMES[n % 17] for n in range(40)]
+    of = [NAMES[n % 20] for n in range(60)]
+    expected = []
+    for k in (1, 2, 5):
+        hits = 0
+        for query, own in zip(queries, names, strict=True):
+            near = [-torch.cosine_similarity(query, other, dim=0).item() for other in gallery]
+            ranked = dict.fromkeys(of[n] for n in sorted(range(60), key=near.__getitem__))
+            hits += own in list(ranked)[:k]
+        expected.append(hits / 40)
+    assert 0 < expected[0] < expected[1] < expected[2] < 1
+    assert values(queries, names, gallery, of, 1, 2, 5) == pytest.approx(expected)
+
+
+# --- the interval ---------------------------------------------------------------------------------
+
+
+def half_hits(n: int, pictures: int = 1) -> room.Share:
+    """n names of which every other one is hit, each by all of its pictures."""
+    names = [f"{number}" for number in range(n)]
+    gallery = torch.eye(n)
+    queries = gallery.roll(1, 0).where(torch.arange(n)[:, None] % 2 == 0, gallery)
+    rows = queries.repeat_interleave(pictures, 0)
+    asked = [name for name in names for _ in range(pictures)]
+    return retrieval(rows, asked, gallery, names)["R@1"]
+
+
+def test_the_interval_is_the_binomial_one_and_narrows() -> None:
+    for n in (20, 80, 320):
+        share = half_hits(n)
+        assert share.value == 0.5
+        margin = 1.96 * 0.5 / n**0.5
+        assert share.low == pytest.approx(0.5 - margin, abs=0.15 * margin + 0.5 / n)
+        assert share.high == pytest.approx(0.5 + margin, abs=0.15 * margin + 0.5 / n)
+
+
+def test_more_pictures_of_the_same_names_do_not_narrow_it() -> None:
+    assert half_hits(40, pictures=5) == half_hits(40)
+
+
+def test_the_same_pictures_the_same_interval() -> None:
+    assert half_hits(30) == half_hits(30)
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("queries", "names", "gallery_names", "complaint"),
+    [
+        (noise(2, 4), ["a", "z"], ["a", "b"], "no picture of 'z'"),
+        (noise(2, 4), ["a"], ["a", "b"], "2 pictures and 1 names: give one name for each"),
+        (noise(0, 4), [], ["a", "b"], "0 pictures and 0 names"),
+        (noise(1, 4), ["a"], ["a", "b", "c"], "2 pictures and 3 names in the gallery"),
+        (noise(1, 4) / 0, ["a"], ["a", "b"], "features are not finite"),
+    ],
+)
+def test_what_cannot_be_measured(
+    queries: Tensor, names: list[str], gallery_names: list[str], complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        retrieval(queries, names, noise(2, 4), gallery_names)
+
+
+# --- pictures -------------------------------------------------------------------------------------
+
+SHAPES: dict[str, Callable[[ImageDraw.ImageDraw, tuple[int, int, int]], None]] = {
+    "disc": lambda pen, colour: pen.ellipse((12, 12, 84, 84), colour),
+    "bar": lambda pen, colour: pen.rectangle((8, 36, 88, 60), colour),
+    "wedge": lambda pen, colour: pen.polygon([(48, 8), (88, 84), (8, 84)], colour),
+    "ring": lambda pen, colour: pen.ellipse((12, 12, 84, 84), None, colour, 12),
+    "cross": lambda pen, colour: pen.line((12, 12, 84, 84, 48, 48, 84, 12, 12, 84), colour, 14),
+}
+COLOURS = {"red": (200, 40, 40), "blue": (40, 70, 190)}
+THINGS = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
+
+
+def thing(name: str, style: str = "flat") -> Image.Image:
+    """A coloured shape, flat, or outlined on grey and smaller."""
+    colour, shape = name.split()
+    image = Image.new("RGB", (96, 96), "white" if style == "flat" else (225, 225, 225))
+    SHAPES[shape](ImageDraw.Draw(image), COLOURS[colour])
+    if style == "flat":
+        return image
+    edges = image.filter(ImageFilter.FIND_EDGES).convert("L").point(lambda x: 255 - min(4 * x, 255))
+    return ImageChops.multiply(image, edges.convert("RGB")).resize((80, 80)).rotate(6, expand=True)
+
+
+def grainy(image: Image.Image, amount: float) -> Image.Image:
+    levels = noise(image.height, image.width, 3).mul(128).add(128).clamp(0, 255).byte()
+    return Image.blend(image, Image.fromarray(levels.numpy()), amount)
+
+
+def test_worse_pictures_score_lower() -> None:
+    """Blur, noise, shuffled captions and mode collapse, each from the pictures as they are."""
+    look = EffLite2()
+    gallery = look(map(thing, THINGS))
+    plain = [thing(name, "outlined") for name in THINGS]
+    as_they_are = look(plain)
+
+    def score(rows: Tensor, names: list[str] = THINGS) -> float:
+        return values(rows, names, gallery, THINGS, 1)[0]
+
+    best = score(as_they_are)
+    blurred = [score(look(p.filter(ImageFilter.GaussianBlur(r)) for p in plain)) for r in (5, 20)]
+    noisy = score(look(grainy(p, 0.9) for p in plain))
+    assert best >= 0.8
+    assert best > blurred[0] > blurred[1]
+    assert best > noisy
+    assert max(blurred[1], noisy) <= 0.3
+    assert score(as_they_are, THINGS[3:] + THINGS[:3]) <= 0.2
+    assert score(as_they_are[:1].expand_as(gallery)) == pytest.approx(1 / len(THINGS))
+
+
+# --- a model over a corpus ------------------------------------------------------------------------
+
+
+class Thumbnails:
+    """Features that need no weights: a picture is its grey 4x4 thumbnail. Colours are not told."""
+
+    name, width = "Thumbnails", 16
+
+    def __call__(self, pictures: Iterable[Image.Image]) -> Tensor:
+        return torch.stack(
+            [resized(to_tensor(each), 4).mean(0).flatten() - 250 for each in pictures]
+        )
+
+
+def write_corpus(root: Path, together: bool) -> Path:
+    """Styles flat and outlined, each without a thing that the other has."""
+    rows: dict[Path, list[str]] = {}
+    for style, lacking in (("flat", "red bar"), ("outlined", "blue ring")):
+        (root / style).mkdir(parents=True)
+        for name in (name for name in THINGS if name != lacking):
+            file = f"{name.replace(' ', '-')}.png"
+            thing(name, style).save(root / style / file)
+            row = {
+                "file_name": f"{style}/{file}" if together else file,
+                "text": [name, f"a {name}"],
+            }
+            where = root if together else root / style
+            rows.setdefault(where / "metadata.jsonl", []).append(json.dumps(row))
+    for file_, lines in rows.items():
+        file_.write_text("\n".join(lines))
+    return root
+
+
+@pytest.fixture(params=[True, False], ids=["one metadata file", "one for each style"])
+def corpus(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return write_corpus(tmp_path / "corpus", request.param)
+
+
+def look_up(corpus: Path, draw: room.Draw, **options: object) -> Report:
+    defaults: dict[str, object] = {"names": 6, "features": Thumbnails()}
+    return measure(draw, corpus, "flat", "outlined", **{**defaults, **options})  # type: ignore[arg-type]
+
+
+def test_a_model_that_draws_the_real_thing_scores_one(corpus: Path) -> None:
+    asked: list[str] = []
+
+    def draw(names: list[str]) -> list[Image.Image]:
+        asked.extend(names)
+        return [thing(name) for name in names]
+
+    report = look_up(corpus, draw)
+    assert len(set(asked)) == 6 and set(asked) <= set(THINGS) - {"red bar", "blue ring"}
+    assert report.drawn["R@1"].value == 1 and report.drawn["R@1"].chance == 1 / 6
+    assert (report.features, report.gallery, report.gallery_names) == ("Thumbnails", "flat", 6)
+    assert [c.name for c in report.cells] == [c.nearest for c in report.cells] == asked
+    assert [load(cell.real) for cell in report.cells] == [thing(name) for name in asked]
+
+
+def test_a_model_that_draws_nothing_scores_chance(corpus: Path) -> None:
+    blank = Image.new("RGB", (64, 64), "white")
+    report = look_up(corpus, lambda names: [blank] * len(names))
+    assert report.drawn["R@1"].value == pytest.approx(1 / 6)
+
+
+def test_the_ceiling_is_the_other_styles_score(corpus: Path) -> None:
+    """What a model gets that draws the other style's very pictures."""
+    report = look_up(corpus, lambda names: [thing(name, "outlined") for name in names])
+    assert report.drawn == report.ceiling != look_up(corpus, lambda n: list(map(thing, n))).drawn
+
+
+def test_the_whole_gallery_has_the_names_that_were_not_asked_for(corpus: Path) -> None:
+    report = look_up(corpus, lambda names: list(map(thing, names)), whole_gallery=True)
+    assert report.gallery_names == len(THINGS) - 1 and report.names == 6
+    assert report.drawn["R@5"].chance == 5 / 9
+    assert report.ceiling["R@1"].value < 1
+
+
+def test_progress_counts_every_picture(corpus: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    look_up(
+        corpus,
+        lambda names: list(map(thing, names)),
+        on_progress=lambda done, total: calls.append((done, total)),
+    )
+    assert calls[-1] == (18, 18) and [done for done, _ in calls] == list(range(1, 19))
+
+
+def test_a_model_that_gives_too_few_pictures_is_refused(corpus: Path) -> None:
+    with pytest.raises(ValueError, match="5 pictures and 6 names"):
+        look_up(corpus, lambda names: list(map(thing, names[1:])))
+
+
+def test_the_seed_alone_chooses_the_names() -> None:
+    one = {name: Path(name) for name in NAMES}
+    other = {name: one[name] for name in reversed(NAMES[3:])}
+    chosen = choose_names(one, other, 8, seed=0)
+    assert chosen == choose_names(dict(reversed(one.items())), other, 8, seed=0)
+    assert chosen != choose_names(one, other, 8, seed=1)
+    assert len(set(chosen)) == 8 and set(chosen) <= set(other)
+    with pytest.raises(ValueError, match="18 names wanted, the styles have 17 in common"):
+        choose_names(one, other, 18, seed=0)
+
+
+def test_an_unknown_style_is_refused(corpus: Path) -> None:
+    with pytest.raises(ValueError, match="no style comic: choose from flat, outlined"):
+        prototypes_of(corpus, "comic")
+
+
+# --- a cascade over a corpus ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The base of the recipe tiny, untrained."""
+    torch.manual_seed(0)
+    config = recipe().model
+    config = config.model_copy(update={"stages": config.stages[:1]})
+    folder = tmp_path_factory.mktemp("model")
+    stages = [Stage(stage, UNet(stage.unet)) for stage in config.stages]
+    model_folder.save(Cascade(config, stages), folder)
+    return folder
+
+
+def test_pictures_are_drawn_by_number_not_by_batch(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cascade, calls = model_folder.load(model), []
+    draw = drawer(
+        cascade, seed=3, settings=[{"steps": 1}], on_progress=lambda *call: calls.append(call)
+    )
+    together = draw(THINGS[:5])
+    monkeypatch.setattr(room, "BATCH", 2)
+    apart = draw(THINGS[:5])
+    for one, other in zip(together, apart, strict=True):
+        assert max(high for _, high in ImageChops.difference(one, other).getextrema()) <= 1
+    assert calls == [(5, 5), (2, 5), (4, 5), (5, 5)]
+    same = drawer(cascade, seed=4, settings=[{"steps": 1}])([THINGS[1]])[0]
+    assert max(high for _, high in ImageChops.difference(same, together[1]).getextrema()) <= 1
+
+
+def test_settings_for_every_stage_or_one_each(model: Path) -> None:
+    cascade = model_folder.load(model)
+    cascade.stages = [Stage(stage) for stage in recipe().model.stages]
+    assert stage_settings(cascade, None, None, None) == [{}, {}, {}]
+    assert stage_settings(cascade, None, "3", "4,1,1.5") == [
+        {"steps": 3, "guidance": 4.0},
+        {"steps": 3, "guidance": 1.0},
+        {"steps": 3, "guidance": 1.5},
+    ]
+    assert stage_settings(cascade, 256, "3,2", None) == [{"steps": 3}, {"steps": 2}, {}]
+    for steps, complaint in (("3,2", "give one number, or 3"), ("3,x,1", "write a number")):
+        with pytest.raises(ValueError, match=complaint):
+            stage_settings(cascade, None, steps, None)
+
+
+def test_a_model_is_an_embedded_name_or_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "EMBEDDED", tmp_path)
+    (tmp_path / "own").mkdir()
+    assert find_model("own") == Path("own")
+    (tmp_path / "own/model.json").touch()
+    assert find_model("own") == tmp_path / "own"
+
+
+def command(*words: object) -> tuple[int, str, str]:
+    app = Typer()
+    app.command()(room.main)
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_the_command(model: Path, tmp_path: Path) -> None:
+    corpus, sheet = write_corpus(tmp_path / "corpus", together=False), tmp_path / "out/sheet.png"
+    styles = ["--gallery", "flat", "--ceiling", "outlined", "--names", "2", "--steps", "1"]
+    words = [model, corpus, *styles, "--device", "cpu"]
+    status, out, _ = command(*words, "--json", "--sheet", sheet)
+    figures = json.loads(out)
+    assert status == 0
+    assert figures["features"] == "EffLite2" and figures["names"] == len(figures["nearest"]) == 2
+    assert set(figures["drawn"]) == set(figures["ceiling"]) == {"R@1", "R@5"}
+    assert figures["drawn"]["R@5"] == {"value": 1, "low": 1, "high": 1, "chance": 1}
+    assert load(sheet).height > 128
+
+
+def test_a_wrong_request_is_one_line(model: Path, tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus", together=True)
+    flat = ["--gallery", "flat", "--ceiling", "outlined"]
+    for words, complaint in (
+        ((tmp_path / "none", corpus), "is no model folder"),
+        ((model, corpus), "has no style fluent-emoji: choose from flat, outlined"),
+        ((model, corpus, *flat, "--size", 100), "size 100 is no stage"),
+        ((model, corpus, *flat), "200 names wanted, the styles have 8 in common"),
+    ):
+        status, out, err = command(*words, "--device", "cpu")
+        assert status == 2 and not out
+        assert err.startswith("retrieval: ") and complaint in err and err.count("\n") == 1

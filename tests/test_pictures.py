@@ -1,0 +1,126 @@
+"""Pictures become files with telling names; no file is ever overwritten, no folder escaped."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from openimagen import imagen as door
+from openimagen.pictures import Request, describe_models, draw, file_for, free_name
+
+OUT = Path("out")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "name"),
+    [
+        ("a cherry tree in blossom", "a-cherry-tree-in-blossom-7.png"),
+        ("A RED, apple!", "a-red-apple-7.png"),
+        ("日本の桜", "日本の桜-7.png"),
+        ("naïve café", "naïve-café-7.png"),
+        ("../../etc/passwd", "etc-passwd-7.png"),
+        ("/root/.ssh", "root-ssh-7.png"),
+        ("C:\\nul\0\n", "c-nul-7.png"),
+        ("..", "picture-7.png"),
+        ("😀👩\u200d🚀", "picture-7.png"),
+        ("--help", "help-7.png"),
+        ("half a pair \ud83d", "half-a-pair-7.png"),
+    ],
+)
+def test_a_file_is_named_by_the_prompts_words(prompt: str, name: str) -> None:
+    assert file_for(OUT, prompt, 7) == OUT / name
+
+
+@pytest.mark.parametrize("prompt", ["tree " * 500, "桜" * 500, "\U00020bb7" * 500, "é-" * 60])
+def test_long_prompts_fit_a_file_name(prompt: str, tmp_path: Path) -> None:
+    file = file_for(tmp_path, prompt, 2**63 - 1)
+    assert len(file.name.encode()) < 200 and "--" not in file.name
+    free_name(file).write_text("")
+    assert file.exists() and file.name[:3] == prompt.lower().replace(" ", "-")[:3]
+
+
+def test_a_picture_suffix_names_the_file_itself(tmp_path: Path) -> None:
+    for name in ("fox.png", "fox.JPG", "fox.webp", "fox.jpeg"):
+        assert file_for(tmp_path / name, "fox", 0) == tmp_path / name
+    (tmp_path / "odd.png").mkdir()
+    assert file_for(tmp_path / "odd.png", "fox", 0) == tmp_path / "odd.png" / "fox-0.png"
+
+
+def test_a_taken_name_is_numbered(tmp_path: Path) -> None:
+    for expected in ("fox-0.png", "fox-0-2.png", "fox-0-3.png"):
+        free = free_name(tmp_path / "fox-0.png")
+        assert free.name == expected
+        free.write_text("mine")
+
+
+def test_a_request_becomes_files(tiny_folder: Path, tmp_path: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    request = Request(["a fox", "sailboat"], count=2, seed=4, size=32, steps=[2, 1], guidance=[1.0])
+    drawn = draw(
+        str(tiny_folder), request, tmp_path / "new" / "out", "cpu", lambda *call: calls.append(call)
+    )
+    names = ["a-fox-4.png", "a-fox-5.png", "sailboat-4.png", "sailboat-5.png"]
+    assert [Path(picture.file).name for picture in drawn] == names
+    assert [(picture.prompt, picture.seed) for picture in drawn] == [
+        ("a fox", 4), ("a fox", 5), ("sailboat", 4), ("sailboat", 5),
+    ]  # fmt: skip
+    assert calls == [(1, 2), (2, 2), (1, 1)]
+    for picture in drawn:
+        with Image.open(picture.file) as image:
+            assert (image.format, image.mode, image.size) == ("PNG", "RGB", (32, 32))
+        assert (picture.size, picture.model) == (32, str(tiny_folder)) and picture.seconds >= 0
+    assert json.loads(json.dumps([vars(picture) for picture in drawn]))[0]["seed"] == 4
+
+
+def test_the_same_request_again_draws_the_same_into_other_files(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    request = Request(["../fox"], size=16)
+    first, second = (draw(str(tiny_folder), request, tmp_path, "cpu")[0] for _ in range(2))
+    assert [Path(picture.file).name for picture in (first, second)] == ["fox-0.png", "fox-0-2.png"]
+    assert Path(first.file).read_bytes() == Path(second.file).read_bytes()
+
+
+def test_one_file_for_several_pictures_is_numbered(tiny_folder: Path, tmp_path: Path) -> None:
+    request = Request(["fox"], count=3, size=16)
+    drawn = draw(str(tiny_folder), request, tmp_path / "a.jpg", "cpu")
+    assert [Path(picture.file).name for picture in drawn] == ["a.jpg", "a-2.jpg", "a-3.jpg"]
+    pixels = [np.asarray(Image.open(picture.file)).astype(int) for picture in drawn]
+    assert abs(pixels[0] - pixels[1]).mean() > 5  # another seed
+
+
+def test_a_trace_is_written_beside_and_overwrites_nothing(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    strip = tmp_path / "traces" / "strip.png"
+    request = Request(["fox"], size=32, trace=strip)
+    for _ in range(2):
+        draw(str(tiny_folder), request, tmp_path, "cpu")
+    sizes = {path.name: Image.open(path).size for path in strip.parent.iterdir()}
+    assert sizes == {"strip.png": (608, 868), "strip-2.png": (608, 868)}  # 3 steps, 2 stages
+
+
+@pytest.mark.parametrize(
+    ("request_", "out", "message"),
+    [
+        (Request([" "]), "out", "the prompt is empty"),
+        (Request(["fox"]), "fox.gif", "pictures are written as .png"),
+        (Request(["fox"], trace=Path("strip")), "out", "the trace is written as .png"),
+        (Request(["fox"], trace=Path("strip.mp4")), "out", "the trace is written as .png"),
+        (Request(["fox"], sampler="euler"), "out", "sampler euler"),
+        (Request(["fox"], seed=-1), "out", "a seed must be"),
+    ],
+)
+def test_a_wrong_request_leaves_nothing_behind(
+    tiny_folder: Path, tmp_path: Path, request_: Request, out: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        draw(str(tiny_folder), request_, tmp_path / out, "cpu")
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
+def test_embedded_models_are_described(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "EMBEDDED", tiny_folder.parent)
+    assert describe_models() == [{"name": "tiny", "sizes": [16, 32, 64], "licence": ""}]
