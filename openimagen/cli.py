@@ -10,13 +10,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
-
-if TYPE_CHECKING:
-    from openimagen.data.icons import Report
 
 DONE, FAILED, WRONG_REQUEST = 0, 1, 2
 Device = Annotated[str | None, typer.Option(help="cuda, mps or cpu; found by itself if left out.")]
@@ -219,13 +216,4 @@ def icons(
             limit=limit,
             on_progress=advance,
         )
-    typer.echo(json.dumps(asdict(report), indent=1) if as_json else _summary(report))
-
-
-def _summary(report: "Report") -> str:
-    width = max(map(len, report.styles))
-    count = sum(report.styles.values())
-    lines = [f"{style:{width}}  {number:5}" for style, number in report.styles.items()]
-    lines += [f"skipped {name}: {why}" for name, why in report.skipped.items()]
-    lines += [f"{count} icons: {report.drawn} drawn now, {report.reused} there already"]
-    return "\n".join(lines)
+    typer.echo(json.dumps(asdict(report), indent=1) if as_json else str(report))

@@ -166,9 +166,8 @@ class Attention(nn.Module):
         k, v = text.keys_values[self.number]
         mask = text.mask
         if self.fused:
-            q, k_self, v_self = (
-                split_heads(t, self.heads) for t in self.to_qkv(pixels).chunk(3, dim=-1)
-            )
+            parts = self.to_qkv(pixels).chunk(3, dim=-1)
+            q, k_self, v_self = (split_heads(part, self.heads) for part in parts)
             k, v = torch.cat([k, k_self], dim=2), torch.cat([v, v_self], dim=2)
             mask = F.pad(mask, (0, k_self.shape[2]), value=True)  # pixels are never masked
         else:
@@ -202,10 +201,8 @@ class AdmBody(nn.Module):
         def layer(level: int, channels_in: int, resample: str = "") -> Layer:
             channels, kind = config.channels[level], config.attention[level]
             attends = kind != "none" and not resample
-            return Layer(
-                ResBlock(channels_in, channels, cond_width, resample),
-                Attention(kind, channels, config) if attends else None,
-            )
+            block = ResBlock(channels_in, channels, cond_width, resample)
+            return Layer(block, Attention(kind, channels, config) if attends else None)
 
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         channels, skips = config.width, [config.width]
@@ -257,25 +254,21 @@ class Level(nn.Module):
         channels, kind = config.channels[level], config.attention[level]
         self.position = None
         if config.position_side is not None:
-            side = config.position_side // math.prod((config.patch, *config.level_strides[: level + 1]))
+            shrunk = config.patch * math.prod(config.level_strides[: level + 1])
+            side = config.position_side // shrunk
             self.position = nn.Parameter(torch.zeros(1, channels, side, side))
         self.to_shift = None if config.scale_shift else nn.Linear(cond_width, channels)
         self.layers = nn.ModuleList()
         for number in range(config.blocks[level]):
             final = number == config.blocks[level] - 1
             attends = kind != "none" and (config.attend == "block" or final)
-            self.layers.append(
-                Layer(
-                    ResBlock(channels, channels, cond_width if config.scale_shift else None),
-                    Attention(kind, channels, config) if attends else None,
-                )
-            )
+            block = ResBlock(channels, channels, cond_width if config.scale_shift else None)
+            self.layers.append(Layer(block, Attention(kind, channels, config) if attends else None))
 
     def forward(self, x: Features, cond: Vector, text: TextContext) -> Features:
         """Refine x at one resolution."""
         if self.position is not None:  # learned at one size, stretched to others
-            position = F.interpolate(self.position, size=x.shape[-2:], mode="bilinear")
-            x = x + position.to(x.dtype)
+            x = x + F.interpolate(self.position, size=x.shape[-2:], mode="bilinear").to(x.dtype)
         if self.to_shift is not None:
             x = x + self.to_shift(F.silu(cond))[..., None, None]
         for layer in self.layers:
@@ -292,10 +285,9 @@ class EfficientBody(nn.Module):
     def __init__(self, config: UNetConfig, cond_width: int) -> None:
         super().__init__()
         channels = (config.width, *config.channels)
-        strides = config.level_strides
         self.shrink, self.down = nn.ModuleList(), nn.ModuleList()
         self.up, self.grow = nn.ModuleList(), nn.ModuleList()
-        for level, stride in enumerate(strides):
+        for level, stride in enumerate(config.level_strides):
             above, here = channels[level], channels[level + 1]
             self.shrink.append(conv3(above, here, stride))
             self.down.append(Level(config, level, cond_width))
@@ -397,9 +389,8 @@ class UNet(nn.Module):
         """Repeat the right and bottom edges until every level divides evenly."""
         grain = self.config.granularity
         height, width = z.shape[-2:]
-        if height % grain == 0 and width % grain == 0:
-            return z
-        return F.pad(z, (0, -width % grain, 0, -height % grain), mode="replicate")
+        right, down = -width % grain, -height % grain
+        return F.pad(z, (0, right, 0, down), mode="replicate") if right or down else z
 
 
 def count_parameters(config: UNetConfig) -> int:

@@ -45,7 +45,9 @@ EFFICIENT = UNetConfig(
     lowres=True,
 )
 CROSS = EFFICIENT.model_copy(update={"attention": ("none", "cross"), "attend": "level"})
-NETS = pytest.mark.parametrize("config", [ADM, EFFICIENT, CROSS], ids=["adm", "efficient", "cross"])
+PLACED = EFFICIENT.model_copy(update={"position_side": 8})
+KINDS = {"adm": ADM, "efficient": EFFICIENT, "cross": CROSS, "placed": PLACED}
+NETS = pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
 
 MASK = torch.tensor([[True] * 5, [True, True, False, True, False], [True] + [False] * 4])
 TEXT = TextEmbedding(randn(3, 5, 6, seed=1), MASK)
@@ -182,6 +184,20 @@ def test_strides_and_patch_set_the_size_inside(
     assert run(net, randn(3, 3, 32, 32)).shape == (3, 3, 32, 32)
     assert sides == [coarsest]
     assert config.granularity * coarsest == 32
+
+
+def test_position_maps_start_at_nothing_and_stretch_with_the_picture() -> None:
+    levels = UNet(PLACED.model_copy(update={"scale_shift": True})).body.down  # fresh: skips
+    context, cond = UNet(EFFICIENT).read((TEXT.tokens, MASK)), randn(3, 32)
+    for level, channels, side in zip(levels, (8, 16), (4, 2), strict=True):  # patch 2, then halved
+        assert torch.equal(level.position, torch.zeros(1, channels, side, side))
+        level.position.data = randn(1, channels, side, side, seed=9)
+        for size in ((side, side), (6, 10)):
+            x = randn(3, channels, *size)
+            stretched = interpolate(level.position, size=size, mode="bilinear")
+            torch.testing.assert_close(level(x, cond, context), x + stretched)
+        whole = randn(3, channels, side, side)
+        torch.testing.assert_close(level(whole, cond, context), whole + level.position)
 
 
 @pytest.mark.parametrize("change", [{"width": 100}, {"multipliers": (2, 4)}])

@@ -55,6 +55,12 @@ class Report:
     skipped: dict[str, str]
     styles: dict[str, int]
 
+    def __str__(self) -> str:
+        width, count = max(map(len, self.styles)), sum(self.styles.values())
+        lines = [f"{style:{width}}  {number:5}" for style, number in self.styles.items()]
+        lines += [f"skipped {name}: {why}" for name, why in self.skipped.items()]
+        return "\n".join([*lines, f"{count} icons: {self.drawn} drawn, {self.reused} reused"])
+
 
 @dataclass(frozen=True)
 class Icon:

@@ -26,7 +26,7 @@ from torch.nn.functional import normalize
 from openimagen import model_folder
 from openimagen.cascade import Cascade
 from openimagen.data.folder import read_folder
-from openimagen.data.images import load, to_pil
+from openimagen.data.images import load, square, to_pil
 from openimagen.device import find_device
 from openimagen.evaluate.features import EffLite2, Features
 from openimagen.evaluate.sheet import Cell, contact_sheet
@@ -151,6 +151,7 @@ class Report:
     ceiling_style: str
     names: int  # asked for
     seed: int  # that chose them
+    side: int | None  # that every picture was brought to first
     drawn: dict[str, Share]
     ceiling: dict[str, Share]
     cells: tuple[Cell, ...] = field(repr=False)
@@ -183,6 +184,7 @@ def measure(
     seed: int = 0,
     *,
     whole_gallery: bool = False,
+    side: int | None = None,
     features: Features | None = None,
     on_progress: Advance | None = None,
 ) -> Report:
@@ -190,15 +192,16 @@ def measure(
 
     `style` is the gallery, `ceiling_style` gives the real pictures that are looked up in it too;
     the names are chosen by `seed` from those that both have. The gallery has these names, or with
-    `whole_gallery` all of its style. `draw` is called once. `on_progress` counts the pictures that
-    were looked at. Raises ValueError for a style that is not there, too few names in common, or a
-    `draw` that does not give one picture for each name.
+    `whole_gallery` all of its style. `draw` is called once. With `side` every picture, real or
+    drawn, is brought to that side first: small pictures look alike, so only figures of one side
+    compare. `on_progress` counts the pictures that were looked at. Raises ValueError for a style
+    that is not there, too few names in common, or a `draw` that gives more or fewer pictures.
     """
     look = features or EffLite2()
     prototypes, others = (prototypes_of(data, each) for each in (style, ceiling_style))
     asked = choose_names(prototypes, others, names, seed)
     shown = list(prototypes) if whole_gallery else asked
-    watch = _watch(len(shown) + 2 * len(asked), on_progress)
+    watch = _watch(side, len(shown) + 2 * len(asked), on_progress)
     pictures = draw(asked)
     drawn = look(watch(pictures))
     gallery = look(watch(load(prototypes[name]) for name in shown))
@@ -211,6 +214,7 @@ def measure(
         ceiling_style=ceiling_style,
         names=len(asked),
         seed=seed,
+        side=side,
         drawn=retrieval(drawn, asked, gallery, shown),
         ceiling=retrieval(real, asked, gallery, shown),
         cells=tuple(
@@ -221,15 +225,15 @@ def measure(
 
 
 def _watch(
-    total: int, on_progress: Advance | None
+    side: int | None, total: int, on_progress: Advance | None
 ) -> Callable[[Iterable[Image.Image]], Iterator[Image.Image]]:
-    """Count pictures, over several iterables, as they are used."""
+    """Bring pictures to a side, and count them over several iterables as they are used."""
     done = 0
 
     def watch(pictures: Iterable[Image.Image]) -> Iterator[Image.Image]:
         nonlocal done
         for picture in pictures:
-            yield picture
+            yield square(picture, side) if side else picture
             done += 1
             if on_progress is not None:
                 on_progress(done, total)
@@ -304,7 +308,10 @@ def main(
     whole_gallery: Annotated[
         bool, typer.Option("--whole-gallery", help="Look up among all names of the style.")
     ] = False,
-    size: Annotated[int | None, typer.Option(help="Side in pixels, one of the stages'.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side to draw, one of the stages'.")] = None,
+    side: Annotated[
+        int | None, typer.Option(min=8, help="Bring every picture to this side first: 64.")
+    ] = None,
     steps: Annotated[str | None, typer.Option(help="For every stage, or one each: 16,8,4.")] = None,
     guidance: Annotated[str | None, typer.Option(help="Likewise: 4,1,1; 1 is off.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the names, and of the first picture.")] = 0,
@@ -332,6 +339,7 @@ def main(
                 names,
                 seed,
                 whole_gallery=whole_gallery,
+                side=side,
                 features=EffLite2(where),
                 on_progress=_bar(bars, "looking"),
             )

@@ -33,10 +33,11 @@ def stage(name: str, side: int, width: int, steps: int, lowres: bool) -> StageCo
             patch=4,
             text_width=384,
             context_width=32,
+            position_side=None if lowres else side,
             lowres=lowres,
         ),
         diffusion=DiffusionConfig(
-            schedule=LogNormalSchedule(mean=-0.4, std=1.4, log_snr_max=9.0),
+            schedule=LogNormalSchedule(mean=0.2, std=1.4, log_snr_max=9.0),
             prediction="x0",
             loss=LossWeight(kind="edm", most=8.0),
             aug_log_snr_min=0.0,  # so short a run learns only to use a picture that can be seen

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict_loader import load as load_state
 from torch.distributed.checkpoint.state_dict_saver import save as save_state
@@ -35,11 +36,19 @@ def latest(folder: Path) -> Path | None:
 
 
 def load(path: Path, state: dict[str, Any], optional: Collection[str] = ()) -> None:
-    """Read a checkpoint into the tensors of `state`, in place; it may lack what is optional."""
-    there = FileSystemReader(path).read_metadata().state_dict_metadata
-    wanted = {key: state[key] for key in state if key in there or key not in optional}
-    with _one_process():
-        load_state(wanted, checkpoint_id=path, no_dist=True)
+    """Read a checkpoint into the tensors of `state`, in place; it may lack what is optional.
+
+    Raises ValueError if it is damaged.
+    """
+    try:
+        there = FileSystemReader(path).read_metadata().state_dict_metadata
+        wanted = {key: state[key] for key in state if key in there or key not in optional}
+        with _one_process():
+            load_state(wanted, checkpoint_id=path, no_dist=True)
+    except (Exception, CheckpointException) as error:  # torch's own is no Exception
+        raise ValueError(
+            f"{path} cannot be read: delete it to go on from the one before"
+        ) from error
 
 
 def _all(folder: Path) -> list[Path]:

@@ -4,7 +4,7 @@ import json
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from rich.progress import TextColumn
 
@@ -26,7 +26,7 @@ class Journal:
         self.bar = self.bars.add_task(stage, total=total, completed=images, loss=0.0)
         self.clock = (time.monotonic(), images)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Journal":
         self.bars.start()
         return self
 

@@ -61,9 +61,7 @@ def train_stage(
             if passed(trainee, before, train.checkpoint_images) or stopped:
                 trainee.save(out / "checkpoints" / name)
             if stopped:
-                raise Interrupted(
-                    f"stopped at {trainee.images} images; --resume goes on from there"
-                )
+                raise Interrupted(f"{name} stopped at {trainee.images} images; --resume goes on")
 
 
 def passed(trainee: Trainee, before: int, every: int) -> bool:

@@ -1,7 +1,6 @@
 """Pictures of a model in training: the same prompts, or the same crops, from the same noise."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
@@ -12,16 +11,14 @@ from openimagen.cascade import PictureNoise, Stage, draw
 from openimagen.data.dataset import PictureSet
 from openimagen.data.images import to_float, to_pil
 from openimagen.text import CachedEncoder
-
-if TYPE_CHECKING:
-    from openimagen.train.trainee import Trainee
+from openimagen.train.trainee import Trainee
 
 CROPS = 6  # that a super-resolution stage shows
 
 
 @torch.no_grad()
 def write_preview(
-    trainee: "Trainee", dataset: PictureSet, encoder: CachedEncoder, folder: Path
+    trainee: Trainee, dataset: PictureSet, encoder: CachedEncoder, folder: Path
 ) -> None:
     """Draw with the averaged weights and write <stage>-<images>.png.
 

@@ -1,0 +1,132 @@
+"""A run small enough for a second: six pictures, two stages of a few thousand weights, words."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+
+from openimagen.config import (
+    DiffusionConfig,
+    LogNormalSchedule,
+    LossWeight,
+    ModelConfig,
+    Recipe,
+    SamplingConfig,
+    StageConfig,
+    TrainConfig,
+    UNetConfig,
+)
+from openimagen.data.dataset import PictureSet
+from openimagen.data.folder import read_folder
+from openimagen.text import CachedEncoder, Network, TextEncoder
+from openimagen.train.trainee import Trainee
+from openimagen.unet import UNet
+
+COLOURS = {"red": (230, 30, 30), "green": (30, 200, 60), "blue": (40, 60, 220)}
+TEXT_WIDTH = 12
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Discs and squares in three colours, 64 x 64, each with its words."""
+    root = tmp_path_factory.mktemp("pictures")
+    y, x = np.mgrid[:64, :64] - 31.5
+    shapes = {"disc": x**2 + y**2 < 24**2, "square": np.maximum(abs(x), abs(y)) < 20}
+    for shape, inside in shapes.items():
+        for colour, value in COLOURS.items():
+            pixels = np.where(inside[..., None], value, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / f"{colour}-{shape}.png")
+            (root / f"{colour}-{shape}.txt").write_text(f"a {colour} {shape}")
+    return root
+
+
+@pytest.fixture
+def dataset(folder: Path) -> PictureSet:
+    return PictureSet(read_folder(folder), 16)
+
+
+@pytest.fixture(autouse=True)
+def words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TextEncoder:
+    """An encoder with a random state for each word; every run gets it, and a cache of its own."""
+    vocabulary = ["[UNK]", "a", *COLOURS, "disc", "square"]
+    tokenizer = Tokenizer(WordLevel({word: n for n, word in enumerate(vocabulary)}, "[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        states = torch.nn.Embedding(len(vocabulary), TEXT_WIDTH)
+    network = Network(states, lambda ids, mask: states(ids), TEXT_WIDTH)
+    encoder = TextEncoder("words", network, tokenizer, 8)
+    monkeypatch.setattr(TextEncoder, "load", lambda *_, **__: encoder)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return encoder
+
+
+@pytest.fixture
+def encoder(words: TextEncoder) -> CachedEncoder:
+    return CachedEncoder(words)
+
+
+def small_stage(name: str = "base", side: int = 16, lowres: bool = False) -> StageConfig:
+    return StageConfig(
+        name=name,
+        side=side,
+        unet=UNetConfig(
+            arrangement="efficient",
+            width=16,
+            multipliers=(1, 2),
+            blocks=(1, 1),
+            attention=("none", "none" if lowres else "fused"),
+            strides=(1, 2),
+            patch=2,
+            text_width=TEXT_WIDTH,
+            context_width=16,
+            lowres=lowres,
+        ),
+        diffusion=DiffusionConfig(
+            schedule=LogNormalSchedule(), prediction="x0", loss=LossWeight(kind="edm", most=8.0)
+        ),
+        sampling=SamplingConfig(steps=2, guidance=1.0),
+    )
+
+
+def small_train(**changes: object) -> TrainConfig:
+    """Eight steps of four pictures; a log line every other step, a checkpoint every third."""
+    plan: dict[str, object] = {
+        "images": 32,
+        "batch": 4,
+        "learning_rate": 3e-3,
+        "warmup_images": 8,
+        "ema_images": 16,
+        "precision": "float32",
+        "checkpoint_images": 12,
+        "preview_images": 32,
+    }
+    return TrainConfig.model_validate(plan | changes)
+
+
+@pytest.fixture(scope="session")
+def new_trainee() -> Callable[..., Trainee]:
+    """The base before its first step, always the same; with changes to how it is trained."""
+
+    def make(**changes: object) -> Trainee:
+        stage = small_stage()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            net = UNet(stage.unet)
+        return Trainee(stage, small_train(**changes), 1, net, torch.device("cpu"))
+
+    return make
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    """16 -> 32 pixels."""
+    stages = (small_stage(), small_stage("sr32", 32, lowres=True))
+    plans = {"base": small_train(), "sr32": small_train(crop=16)}
+    return Recipe(model=ModelConfig(name="small", stages=stages), train=plans)

@@ -1,0 +1,290 @@
+"""One stage in training: what a step does, and that stopping and going on changes nothing."""
+
+import copy
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from openimagen.config import StageConfig
+from openimagen.data.dataset import Batch, PictureSet, loader
+from openimagen.text import CachedEncoder
+from openimagen.train import checkpoint, loop
+from openimagen.train.loop import Diverged, Interrupted, add_gradients, train_stage, train_step
+from openimagen.train.step import Noised, prepare
+from openimagen.train.trainee import Trainee
+
+NewTrainee = Callable[..., Trainee]
+
+
+@pytest.fixture
+def batch(dataset: PictureSet) -> Batch:
+    return next(loader(dataset, 0, 5, batch=5))
+
+
+def weights_of(net: nn.Module) -> Tensor:
+    return torch.cat([weight.detach().flatten() for weight in net.parameters()])
+
+
+def gradient_of(trainee: Trainee) -> Tensor:
+    every = [weight.grad for weight in trainee.net.parameters()]
+    return torch.cat([one.flatten() for one in every if one is not None])
+
+
+def everything(trainee: Trainee) -> dict[str, Any]:
+    """All that makes the next step what it is."""
+    state = trainee._state()
+    slots = {
+        f"{name} {slot}": value
+        for name, slots in state["optimizer"]["state"].items()
+        for slot, value in slots.items()
+    }
+    nets = {"net": weights_of(trainee.net), "ema": weights_of(trainee.ema.net)}
+    return nets | slots | {"images": state["images"], "tally": state["tally"]}
+
+
+def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+# --- a step ---------------------------------------------------------------------------------------
+
+
+def noised_of(trainee: Trainee, batch: Batch, encoder: CachedEncoder) -> Noised:
+    generator = torch.Generator().manual_seed(0)
+    text = encoder(batch.captions)
+    return prepare(trainee.config, trainee.train, batch.image, text, 1, generator)
+
+
+@pytest.mark.parametrize("parts", [2, 3, 5, 9])
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(
+    new_trainee: NewTrainee, batch: Batch, encoder: CachedEncoder, parts: int
+) -> None:
+    whole, split = new_trainee(), new_trainee(accumulate=parts)
+    losses = [
+        add_gradients(each, noised_of(each, batch, encoder), loop.loss_of)
+        for each in (whole, split)
+    ]
+    assert losses[1].item() == pytest.approx(losses[0].item(), rel=1e-6)
+    assert torch.allclose(gradient_of(split), gradient_of(whole), rtol=1e-4, atol=1e-7)
+    assert gradient_of(whole).norm() > 0.1
+
+
+def test_clipping_bounds_what_reaches_the_weights(
+    new_trainee: NewTrainee, batch: Batch, encoder: CachedEncoder
+) -> None:
+    moved = []
+    for clip in (0.01, None):
+        trainee = new_trainee(clip=clip, learning_rate=1.0, warmup_images=0, cooldown=0)
+        trainee.optimizer = torch.optim.SGD(trainee.net.parameters())
+        before = weights_of(trainee.net)
+        _, norm = train_step(trainee, batch, encoder)
+        moved.append((weights_of(trainee.net) - before).norm().item())
+    assert moved == pytest.approx([0.01, norm], rel=1e-3)
+    assert norm > 0.1
+
+
+def test_the_step_goes_at_the_rate_of_its_clock(
+    new_trainee: NewTrainee, batch: Batch, encoder: CachedEncoder
+) -> None:
+    trainee = new_trainee(warmup_images=20)
+    train_step(trainee, batch, encoder)
+    assert trainee.images == 5
+    assert trainee.optimizer.param_groups[0]["lr"] == pytest.approx(3e-3 * 5 / 20)
+
+
+def test_bfloat16_is_for_the_arithmetic_alone(
+    new_trainee: NewTrainee, batch: Batch, encoder: CachedEncoder
+) -> None:
+    seen: list[torch.dtype] = []
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        trainee = new_trainee(precision=precision)
+        trainee.net.stem.register_forward_hook(lambda *about: seen.append(about[-1].dtype))
+        for _ in range(3):
+            loss, _ = train_step(trainee, batch, encoder)
+        losses.append(loss)
+        slots = (slot for slots in trainee.optimizer.state.values() for slot in slots.values())
+        kept = [*trainee.net.parameters(), *trainee.ema.net.parameters(), *slots]
+        assert {each.dtype for each in kept} == {torch.float32}
+    assert seen == [torch.float32] * 3 + [torch.bfloat16] * 3
+    assert losses[1] == pytest.approx(losses[0], rel=0.05) and losses[0] != losses[1]
+
+
+def test_two_pictures_are_learnt_by_heart(
+    new_trainee: NewTrainee, dataset: PictureSet, encoder: CachedEncoder
+) -> None:
+    trainee = new_trainee(images=10**6, batch=8, learning_rate=1e-2, text_drop=0)
+    image, captions = next(loader(dataset, 0, 2, batch=2))
+    batch = Batch(image.repeat(4, 1, 1, 1), captions * 4)
+    losses = [train_step(trainee, batch, encoder)[0] for _ in range(150)]
+    assert sum(losses[:3]) > 5 * sum(losses[-3:])
+
+
+# --- numbers that are none ------------------------------------------------------------------------
+
+
+def poisoned(*, steps: range, with_: float = float("nan")) -> Callable[..., Tensor]:
+    """A loss that turns into no number at some of its calls."""
+    calls = iter(range(10**6))
+
+    def loss_of(net: nn.Module, stage: StageConfig, noised: Noised) -> Tensor:
+        loss = true_loss(net, stage, noised)
+        return loss * with_ if next(calls) in steps else loss
+
+    return loss_of
+
+
+true_loss = loop.loss_of
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_step_without_a_number_moves_nothing(
+    new_trainee: NewTrainee, batch: Batch, encoder: CachedEncoder, value: float
+) -> None:
+    trainee = new_trainee()
+    train_step(trainee, batch, encoder)
+    before = copy.deepcopy(everything(trainee))
+    train_step(trainee, batch, encoder, poisoned(steps=range(1), with_=value))
+    after = everything(trainee)
+    assert (trainee.images, trainee.skipped) == (10, 1)
+    assert (after["tally"] - before["tally"]).tolist() == [0, 0, 0, 1]
+    kept = before.keys() - {"images", "tally"}
+    assert same({key: before[key] for key in kept}, {key: after[key] for key in kept})
+    train_step(trainee, batch, encoder)
+    assert trainee.skipped == 0
+    assert not torch.equal(everything(trainee)["net"], after["net"])
+
+
+def test_a_skipped_step_is_counted_and_noted(
+    new_trainee: NewTrainee,
+    dataset: PictureSet,
+    encoder: CachedEncoder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(loop, "loss_of", poisoned(steps=range(2, 5)))
+    train_stage(new_trainee(batch=1, images=8), dataset, encoder, tmp_path)
+    lines = [*map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())]
+    assert [line["images"] for line in lines if "note" in line] == [3, 4, 5]
+    assert [line["skipped"] for line in lines if "note" not in line] == [0, 0, 1, 1, 1, 0, 0, 0]
+    assert all("loss" not in line for line in lines if line.get("skipped"))
+    assert "base at 3 images: step skipped: loss nan" in capsys.readouterr().err
+
+
+def test_a_run_of_skipped_steps_ends_it_and_leaves_the_checkpoint(
+    new_trainee: NewTrainee,
+    dataset: PictureSet,
+    encoder: CachedEncoder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trainee = new_trainee(images=100, batch=1, checkpoint_images=15)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "loss_of", poisoned(steps=range(18, 99)))
+        with pytest.raises(Diverged, match="base"):
+            train_stage(trainee, dataset, encoder, tmp_path)
+    assert trainee.images == 28
+    path = checkpoint.latest(tmp_path / "checkpoints/base")
+    assert path is not None and int(path.name) == 15
+    again = new_trainee(images=16, batch=1)
+    again.load(path)
+    train_stage(again, dataset, encoder, tmp_path)
+    assert again.tally.tolist() == [0, 0, 0, 0] and torch.isfinite(weights_of(again.net)).all()
+
+
+# --- stopping and going on ------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """As SIGKILL would: nothing more is written."""
+
+
+def at_step(step: int, act: Callable[[], None]) -> Callable[..., Tensor]:
+    calls = iter(range(10**6))
+
+    def loss_of(net: nn.Module, stage: StageConfig, noised: Noised) -> Tensor:
+        if next(calls) == step:
+            act()
+        return true_loss(net, stage, noised)
+
+    return loss_of
+
+
+def kill() -> None:
+    raise Killed
+
+
+def terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def curve(out: Path) -> list[dict[str, Any]]:
+    lines = map(json.loads, (out / "log.jsonl").read_text().splitlines())
+    return [
+        {key: line[key] for key in ("stage", "images", "loss", "gradient", "lr")} for line in lines
+    ]
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
+@pytest.mark.parametrize("stop", [kill, terminate])
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not(
+    new_trainee: NewTrainee,
+    dataset: PictureSet,
+    encoder: CachedEncoder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    optimizer: str,
+    stop: Callable[[], None],
+) -> None:
+    """Log lines are two steps apart here, checkpoints three, and it stops in the fifth step."""
+    monkeypatch.setattr(loop, "LOG_LINES", 4)
+    whole = new_trainee(optimizer=optimizer)
+    train_stage(whole, dataset, encoder, tmp_path / "whole")
+
+    out, stopped = tmp_path / "parts", new_trainee(optimizer=optimizer)
+    with monkeypatch.context() as patch, pytest.raises((Killed, Interrupted)):
+        patch.setattr(loop, "loss_of", at_step(4, stop))
+        train_stage(stopped, dataset, encoder, out)
+    path = checkpoint.latest(out / "checkpoints/base")
+    assert path is not None and int(path.name) == (12 if stop is kill else 20)
+
+    resumed = new_trainee(optimizer=optimizer, seed=0)
+    nn.init.ones_(next(resumed.net.parameters()))  # to be overwritten
+    resumed.load(path)
+    train_stage(resumed, dataset, encoder, out)
+    assert same(everything(resumed), everything(whole))
+    assert curve(out) == curve(tmp_path / "whole")
+    assert [line["images"] for line in curve(out)] == [8, 16, 24, 32]
+
+
+def test_a_signal_is_collected_once_and_handlers_come_back() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with loop.stop_on_signal() as stopped:
+        assert not stopped
+        signal.raise_signal(signal.SIGINT)
+        assert stopped == [signal.SIGINT]
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_training_works_outside_the_main_thread() -> None:
+    seen: list[list[int]] = []
+
+    def work() -> None:
+        with loop.stop_on_signal() as stopped:
+            seen.append(stopped)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [[]]
