@@ -129,6 +129,8 @@ def generate(
     else:
         for picture in drawn:
             typer.echo(f"{picture.file}  {picture.size}x{picture.size}  seed {picture.seed}")
+        if drawn[0].trace:
+            typer.echo(f"{drawn[0].trace}  trace")
 
 
 def _numbers(flag: str, text: str | None, kind: Callable[[str], Any]) -> list[Any] | None:

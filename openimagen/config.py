@@ -98,9 +98,7 @@ class UNetConfig(Config):
     blocks: tuple[Positive, ...]  # residual blocks per level
     attention: tuple[Attention, ...]
     attend: Literal["block", "level"] = "block"  # after every residual block, or once a level
-    strides: tuple[
-        Literal[1, 2], ...
-    ] = ()  # efficient: of the level's first convolution; default 2
+    strides: tuple[Literal[1, 2], ...] = ()  # efficient: each level's first convolution; default 2
     patch: Positive = 1  # pixels per side folded into channels before the stem
     heads: Positive | None = None  # number of attention heads; None: one per 64 channels
     attention_expansion: Positive = 1  # width of queries, keys and values over the channels
@@ -118,10 +116,22 @@ class UNetConfig(Config):
                 raise ValueError(f"{name} needs {levels} entries, one per multiplier")
         if self.strides and len(self.strides) != levels:
             raise ValueError(f"strides needs {levels} entries, one per multiplier")
-        if self.strides and self.arrangement == "adm":
-            raise ValueError(
-                'strides belong to arrangement "efficient"; "adm" halves between levels'
-            )
+        for name in ("strides", "position_side"):
+            if getattr(self, name) and self.arrangement == "adm":
+                raise ValueError(f'{name} belongs to arrangement "efficient", not to "adm"')
+        return self
+
+    @model_validator(mode="after")
+    def _widths_divide(self) -> "UNetConfig":
+        if self.width % 2:
+            raise ValueError(f"width must be even, not {self.width}")
+        if self.context_width % 4:
+            raise ValueError(f"context_width must divide by 4, its heads, not {self.context_width}")
+        for kind, channels in zip(self.attention, self.channels, strict=True):
+            if kind != "none" and channels * self.attention_expansion % (self.heads or 1):
+                raise ValueError(f"{self.heads} heads do not divide {channels} channels")
+        if self.position_side and self.position_side % self.granularity:
+            raise ValueError(f"position_side must be a multiple of {self.granularity} pixels")
         return self
 
     @property
@@ -155,7 +165,7 @@ class SamplingConfig(Config):
 
     sampler: SamplerName = "dpmpp_2m"
     steps: Positive = 20
-    guidance: Annotated[float, Field(ge=0)] = 4.0  # w; 1 is off
+    guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 4.0  # w; 1 is off
     guidance_interval: tuple[float, float] = (-100.0, 100.0)  # log-SNRs where guidance acts
     guidance_rescale: Annotated[float, Field(ge=0, le=1)] = 0.0
     threshold: Literal["none", "static", "dynamic"] = "dynamic"
@@ -186,6 +196,9 @@ class ModelConfig(Config):
     def _stages_fit(self) -> "ModelConfig":
         if not self.stages:
             raise ValueError("a cascade needs at least one stage")
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise ValueError(f"stages need names of their own: they are {', '.join(names)}")
         sides = [stage.side for stage in self.stages]
         if sides != sorted(set(sides)):
             raise ValueError(f"stages must grow: their sides are {sides}")

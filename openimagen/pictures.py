@@ -44,6 +44,7 @@ class Drawn:
     size: int
     model: str
     seconds: float  # until all pictures were drawn, loading included
+    trace: str | None = None  # file of the strip, one for the whole request
 
 
 def draw(
@@ -75,12 +76,11 @@ def draw(
         on_step=_watch(trace if request.trace else None, advance),
     )
     seconds = round(time.monotonic() - began, 2)
+    strip = str(save(trace.strip(), request.trace)) if request.trace else None
     drawn = []
     for image, prompt, seed in zip(output.images, output.prompts, output.seeds, strict=True):
         file = save(image, file_for(out, prompt, seed))
-        drawn.append(Drawn(str(file), prompt, seed, image.width, model, seconds))
-    if request.trace:
-        save(trace.strip(), request.trace)
+        drawn.append(Drawn(str(file), prompt, seed, image.width, model, seconds, strip))
     return drawn
 
 

@@ -2,9 +2,9 @@
 
     python -m openimagen.evaluate.retrieval MODEL DATA [--sheet out.png] [--json]
 
-An alignment score that needs no network and no CLIP. DATA holds styles, a folder each, in which the
+An alignment score that works offline, without CLIP. DATA holds styles, a folder each, in which the
 same things are drawn: the corpus of `openimagen data icons`. One style is the gallery; the real
-pictures of another, looked up in the same gallery, are the ceiling that a model can hope for.
+pictures of another, looked up in the same gallery, are the ceiling to read a model's score against.
 """
 
 import json
@@ -164,15 +164,17 @@ class Report:
         return {**figures, "nearest": {cell.name: cell.nearest for cell in self.cells}}
 
     def __str__(self) -> str:
-        lines = [
-            f"{self.features}: {self.names} names among {self.gallery_names} of {self.gallery}"
-        ]
-        named = {"drawn": self.drawn, f"real {self.ceiling_style}": self.ceiling}
-        for name, shares in named.items():
-            cells = (f"{k} {s.value:.3f} [{s.low:.3f}, {s.high:.3f}]" for k, s in shares.items())
-            lines.append("  ".join([f"{name:24}", *cells]))
-        chances = (f"{k} {share.chance:.3f}               " for k, share in self.drawn.items())
-        return "\n".join([*lines, "  ".join([f"{'chance':24}", *chances]).rstrip()])
+        at = f", all at {self.side} pixels" if self.side else ""
+        among = f"{self.names} names among {self.gallery_names} of {self.gallery}"
+        lines = [f"{self.features}: {among}{at}"]
+        for name, share in self.drawn.items():
+            real = self.ceiling[name]
+            lines.append(
+                f"{name}  drawn {share.value:.3f} [{share.low:.3f}, {share.high:.3f}]"
+                f"  real {self.ceiling_style} {real.value:.3f} [{real.low:.3f}, {real.high:.3f}]"
+                f"  chance {share.chance:.3f}"
+            )
+        return "\n".join(lines)
 
 
 def measure(

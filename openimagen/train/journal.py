@@ -19,6 +19,7 @@ class Journal:
 
     def __init__(self, out: Path, stage: str, images: int, total: int) -> None:
         self.stage = stage
+        out.mkdir(parents=True, exist_ok=True)
         forget(out / "log.jsonl", stage, images)
         self.file = (out / "log.jsonl").open("a", encoding="utf-8")
         self.events = _tensorboard(out / "events" / stage, images)

@@ -1,0 +1,59 @@
+"""Numbers that make no model are refused where they are written, with the fix."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from openimagen.config import (
+    PAPER,
+    PAPER_BASE64,
+    PAPER_SR256,
+    ModelConfig,
+    SamplingConfig,
+    UNetConfig,
+)
+from openimagen.recipes import load
+
+
+@pytest.mark.parametrize(
+    ("fields", "fix"),
+    [
+        ({"blocks": (1,)}, "blocks needs 4 entries"),
+        ({"attention": ("none",)}, "attention needs 4 entries"),
+        ({"strides": (2,)}, "strides needs 4 entries"),
+        ({"width": 127}, "width must be even"),
+        ({"context_width": 30}, "context_width must divide by 4"),
+        ({"heads": 7}, "7 heads do not divide 1024 channels"),
+        ({"position_side": 40}, "position_side must be a multiple of 16"),
+        ({"arrangement": "adm", "position_side": 64}, "position_side belongs to"),
+        ({"colour": 1}, "Extra inputs are not permitted"),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_refused(fields: dict[str, Any], fix: str) -> None:
+    with pytest.raises(ValidationError, match=fix):
+        UNetConfig(**{**PAPER_SR256.unet.model_dump(), **fields})
+
+
+def test_a_cascade_must_grow_and_see_what_is_below() -> None:
+    base = PAPER_BASE64
+    for stages, fix in (
+        ((), "at least one stage"),
+        ((PAPER_SR256,), "lowres must be False"),
+        ((base, base.model_copy(update={"name": "again"})), "stages must grow"),
+        ((base, PAPER_SR256.model_copy(update={"name": "base"})), "names of their own"),
+    ):
+        with pytest.raises(ValidationError, match=fix):
+            ModelConfig(name="wrong", stages=stages)
+
+
+@pytest.mark.parametrize("weight", [-1.0, float("inf"), float("nan")])
+def test_guidance_is_a_finite_weight(weight: float) -> None:
+    with pytest.raises(ValidationError):
+        SamplingConfig(guidance=weight)
+
+
+def test_configs_survive_json() -> None:
+    assert ModelConfig.model_validate_json(PAPER.model_dump_json()) == PAPER
+    recipe = load("emoji")
+    assert type(recipe).model_validate_json(recipe.model_dump_json()) == recipe
