@@ -38,7 +38,7 @@ def write_preview(
         prompts = trainee.train.preview_prompts or tuple(dataset[n].caption for n in range(16))
         text = encoder(prompts).to(trainee.device, torch.float32)
         noise = PictureNoise(range(len(prompts)), 0, trainee.device)
-        rows = list(torch.split(draw(stage, text, text.null(), noise), 8))  # type: ignore[no-untyped-call]
+        rows = list(torch.split(draw(stage, text, text.null(), noise), 8))
     folder.mkdir(parents=True, exist_ok=True)
     sheet(rows).save(folder / f"{trainee.config.name}-{trainee.images:010d}.png")
 

@@ -1,0 +1,210 @@
+"""The command: it starts without torch, ends with the right status, and errs in one line."""
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from openimagen import model_folder
+from openimagen.cli import app
+
+Run = Callable[..., Result]
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words], prog_name="openimagen")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two captioned pictures, and a cache of their own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "data").mkdir()
+    for colour in ("red", "blue"):
+        Image.new("RGB", (64, 64), colour).save(tmp_path / f"data/{colour}.png")
+        (tmp_path / f"data/{colour}.txt").write_text(f"a {colour} square")
+    return tmp_path / "data"
+
+
+# --- starting -------------------------------------------------------------------------------------
+
+
+def loaded_by(words: list[str]) -> set[str]:
+    """Modules that a process has loaded when it has run this command line."""
+    script = (
+        "import sys, atexit; from openimagen.cli import app; "
+        "atexit.register(lambda: print(*sys.modules, file=sys.stderr)); app()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"COLUMNS": "200"},
+    )
+    assert done.stdout
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["--version"]])
+def test_help_does_not_wait_for_torch(words: list[str]) -> None:
+    slow = {"torch", "numpy", "transformers", "PIL", "pydantic", "openimagen.config"}
+    assert not slow & loaded_by(words)
+
+
+@pytest.mark.parametrize("command", ["generate", "models", "train", "data", "data icons"])
+def test_every_command_has_help(command: str) -> None:
+    result = run(*command.split(), "--help")
+    assert result.exit_code == 0 and "Usage: openimagen " + command in result.stdout
+
+
+def test_the_version_is_the_package_s() -> None:
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"openimagen {version('openimagen')}\n")
+
+
+def test_python_m_openimagen_is_the_command() -> None:
+    words = [sys.executable, "-m", "openimagen", "trian"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Did you mean 'train'?" in done.stderr and done.stderr.count("\n") == 1
+
+
+# --- wrong requests -------------------------------------------------------------------------------
+
+TRAIN = "train tiny --data {data} --out {out}"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("trian", "did you mean 'train'? (see openimagen --help)"),
+        ("train tiny", "missing option '--data' (see openimagen train --help)"),
+        (f"{TRAIN} --colour red", "no such option: --colour"),
+        (f"{TRAIN} --images many", "invalid value for '--images'"),
+        (f"{TRAIN} --images 0", "invalid value for '--images'"),
+        ("train tyni --data {data} --out {out}", "no recipe tyni: choose one of emoji, tiny"),
+        (f"{TRAIN} --set train.base.bach=3", "did you mean batch?"),
+        (f"{TRAIN} --set train.base.batch=many", "train.base.batch: input should be"),
+        (f"{TRAIN} --stage sr", "use all or one of base, sr256, sr1024"),
+        (f"{TRAIN} --resume", "holds no run to go on with"),
+        (f"{TRAIN} --device nonsense", "try --device cpu"),
+        (f"{TRAIN} --init nowhere", "no model nowhere"),
+        ("train tiny --data {empty} --out {out}", "has no captioned picture"),
+        ("train tiny --data {out} --out {out}", "is no folder"),
+        ("train tiny --data {data} --out {old}", "go on with --resume"),
+        ("data icons {out} --styles nato", "no such style: nato; choose from fluent-emoji"),
+        ("data icons {out} --source {out}", "does not exist"),
+        ("generate ' ' --out {out}", "prompt is empty"),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_status_2(folder: Path, words: str, message: str) -> None:
+    root = folder.parent
+    places = {"data": folder, "out": root / "out", "empty": root / "empty", "old": root / "old"}
+    for name in ("empty", "old"):
+        places[name].mkdir()
+    (places["old"] / "config.json").write_text("{}")
+    result = run(*[word.strip("'").format(**places) or " " for word in words.split("\x20", 99)])
+    assert result.exit_code == 2
+    assert message in result.stderr.lower().replace(str(root).lower(), str(root))
+    assert result.stderr.startswith("openimagen: ") and result.stderr.count("\n") == 1
+    assert result.stdout == "" and not places["out"].exists()
+
+
+def test_work_that_fails_is_one_line_and_status_1(folder: Path) -> None:
+    (folder.parent / "file").write_text("")
+    result = run("data", "icons", folder.parent / "file/icons", "--styles", "noto", "--source", "/")
+    assert result.exit_code in (1, 2) and result.stderr.count("\n") == 1
+
+
+# --- the corpus -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Tarballs of a set with two icons, one of them broken, and of the names."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    info = {"name": "Noto", "author": {"name": "people"}, "license": {"title": "MIT"}}
+    bodies = {"red-apple": '<path fill="#f00" d="M0 0h8v8H0z"/>', "broken": "<path"}
+    icons = {
+        "icons": {key: {"body": body} for key, body in bodies.items()},
+        "width": 8,
+        "height": 8,
+    }
+    labels = [{"label": "red apple", "tags": ["fruit"], "group": 4}]
+    pack(folder / "iconify-json-noto-1.2.9.tgz", icons=icons, metadata={}, info=info)
+    pack(folder / "emojibase-data-17.0.0.tgz", **{"en/data": labels})
+    return folder
+
+
+def pack(path: Path, **members: object) -> None:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in members.items():
+            file = path.with_suffix(".json")
+            file.write_text(json.dumps(content))
+            archive.add(file, f"package/{name}.json")
+
+
+def test_icons_reports_in_words_or_json(source: Path, tmp_path: Path) -> None:
+    words = ("data", "icons", tmp_path / "out", "--styles", "noto", "--source", source)
+    result = run(*words)
+    assert result.exit_code == 0
+    style, skipped, total = result.stdout.splitlines()
+    assert (style.split(), total) == (["noto", "1"], "1 icons: 1 drawn, 0 reused")
+    assert skipped.startswith("skipped noto/broken.png: ")
+    report = json.loads(run(*words, "--json").stdout)
+    assert (report["drawn"], report["reused"], report["styles"]) == (0, 1, {"noto": 1})
+    assert list(report["skipped"]) == ["noto/broken.png"]
+
+
+# --- from a folder of pictures to a picture -------------------------------------------------------
+
+
+def test_tiny_trains_three_stages_and_draws(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = ("train", "tiny", "--data", folder, "--out", out, "--device", "cpu", "--images", 80)
+    result = run(*words)
+    assert (result.exit_code, result.stdout) == (0, f"{out}/export\n")
+    assert result.stderr == "data: 2 pictures, 2 captions\n"
+    log = [*map(json.loads, (out / "log.jsonl").read_text().splitlines())]
+    for stage in ("base", "sr256", "sr1024"):
+        losses = [line["loss"] for line in log if line["stage"] == stage]
+        assert losses[-1] < losses[0]
+    assert [stage.net is not None for stage in model_folder.load(out / "export").stages] == [
+        True
+    ] * 3
+
+    result = run(*words, "--resume", "--set", "train.base.batch=8")
+    assert result.exit_code == 2 and "train.base.batch was 16, is 8" in result.stderr
+    picture = tmp_path / "red.png"
+    result = run(
+        "generate", "a red square", "--model", out / "export", "--size", 256, "--out", picture
+    )
+    assert result.exit_code == 0
+    with Image.open(picture) as image:
+        assert image.size == (256, 256)
+
+
+def test_a_stopped_run_ends_well(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from openimagen.train import run as module
+    from openimagen.train.loop import Diverged, Interrupted
+
+    for error, status in ((Interrupted("stopped"), 0), (Diverged("no number"), 1)):
+
+        def fail(*_: object, error: Exception = error, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(module, "train", fail)
+        result = run("train", "tiny", "--data", folder, "--out", tmp_path / "run")
+        assert (result.exit_code, result.stderr) == (status, f"openimagen: {error}\n")

@@ -1,0 +1,93 @@
+"""Recipes are values: they load by name, and every one of their numbers can be set by its path."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from openimagen import recipes
+from openimagen.config import Recipe
+
+SMALL = Path(recipes.__file__).parent / "tiny.py"
+
+
+@pytest.fixture
+def tiny() -> Recipe:
+    return recipes.load("tiny")
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_a_recipe_loads_and_says_how_to_run_it(name: str) -> None:
+    assert isinstance(recipes.load(name), Recipe)
+    assert f"openimagen train {name} " in (recipes.FOLDER / f"{name}.py").read_text()
+
+
+def test_a_file_is_a_recipe(tmp_path: Path, tiny: Recipe) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(SMALL.read_text().replace('name="tiny"', 'name="mine"'))
+    assert recipes.load(str(mine)).model.name == "mine"
+    (tmp_path / "none.py").write_text("recipe = 3")
+    with pytest.raises(ValueError, match=r"def recipe\(\) -> Recipe"):
+        recipes.load(str(tmp_path / "none.py"))
+
+
+@pytest.mark.parametrize("name", ["tyni", "", "__init__", "gone.py", "."])
+def test_an_unknown_recipe_is_answered_with_the_known(name: str) -> None:
+    with pytest.raises(ValueError, match="choose one of emoji, tiny"):
+        recipes.load(name)
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+
+def test_each_setting_can_be_set_to_what_it_is(tiny: Recipe) -> None:
+    settings = recipes.settings(tiny)
+    assert len(settings) > 100
+    again = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+    assert recipes.override(tiny, again) == tiny
+
+
+def test_settings_reach_their_place(tiny: Recipe) -> None:
+    changed = recipes.override(
+        tiny,
+        [
+            "model.stages.sr256.unet.width=40",
+            "model.stages.base.unet.blocks.1=3",
+            'model.stages.base.unet.attention=["none", "cross"]',
+            "train.base.precision=bfloat16",
+            "train.base.clip=null",
+            "model.name=7up",
+        ],
+    )
+    assert changed.model.stages[1].unet.width == 40
+    assert changed.model.stages[0].unet.blocks == (1, 3)
+    assert changed.model.stages[0].unet.attention == ("none", "cross")
+    assert (changed.train["base"].precision, changed.train["base"].clip) == ("bfloat16", None)
+    before, after = recipes.settings(tiny), recipes.settings(changed)
+    assert len([key for key in before if before[key] != after[key]]) == 6
+    assert changed.model.name == "7up"
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("train.base.bach=3", "no key 'bach' here; did you mean batch?"),
+        ("train.bose.batch=3", "no key 'bose' here; did you mean base?"),
+        ("trian.base.batch=3", "did you mean train?"),
+        ("model.stages.sr.side=3", "did you mean sr256?"),
+        ("train.base.batch.x=3", "it is a single value"),
+        ("zzz=3", "did you mean model or train?"),
+        ("train.base.batch", "write key.path=value"),
+        ("train.base.batch=0", "train.base.batch: Input should be greater than 0"),
+        ("train.base.batch=many", "train.base.batch: Input should be a valid integer"),
+        ("train.base.optimizer=adam", "'adamw' or 'adafactor'"),
+        ("model.stages.base.side=2048", "--set: model: stages must grow"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_the_fix(
+    tiny: Recipe, setting: str, message: str
+) -> None:
+    with pytest.raises(ValueError) as caught:
+        recipes.override(tiny, [setting])
+    assert message in str(caught.value) and str(caught.value).startswith("--set")
+    assert "\n" not in str(caught.value)

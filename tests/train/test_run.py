@@ -1,0 +1,209 @@
+"""A whole run: what it refuses, what it leaves behind, and that killing it changes nothing."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from openimagen import model_folder
+from openimagen.cascade import Cascade
+from openimagen.config import Recipe
+from openimagen.data.dataset import Batch
+from openimagen.recipes import override
+from openimagen.text import TextEncoder
+from openimagen.train import loop
+from openimagen.train.run import train
+from openimagen.train.trainee import Trainee
+
+
+def weights_in(folder: Path) -> dict[str, str]:
+    """The hash of each stage's weights."""
+    weights = model_folder.read_model_file(folder).weights
+    return {name: file.sha256 for name, file in weights.items()}
+
+
+def curve(out: Path) -> list[tuple[Any, ...]]:
+    lines = [*map(json.loads, (out / "log.jsonl").read_text().splitlines())]
+    return [(line["stage"], line["images"], line["loss"], line["gradient"]) for line in lines]
+
+
+@pytest.fixture
+def done(recipe: Recipe, folder: Path, tmp_path: Path) -> Path:
+    """A finished run."""
+    train(recipe, folder, tmp_path / "done", device="cpu")
+    return tmp_path / "done"
+
+
+# --- what it leaves behind ------------------------------------------------------------------------
+
+
+def test_a_run_on_disk(done: Path, recipe: Recipe) -> None:
+    assert Recipe.model_validate_json((done / "config.json").read_text()) == recipe
+    names = sorted(path.name for path in (done / "previews").iterdir())
+    assert names == ["base-0000000032.png", "sr32-0000000032.png"]
+    for stage in ("base", "sr32"):
+        kept = sorted(int(path.name) for path in (done / "checkpoints" / stage).iterdir())
+        assert kept == [12, 24, 32]
+        assert [*(done / "events" / stage).iterdir()]
+    assert {stage for stage, *_ in curve(done)} == {"base", "sr32"}
+    assert not [*done.rglob("*partial*")]
+
+
+def test_the_export_is_the_average_and_draws(
+    done: Path, recipe: Recipe, words: TextEncoder
+) -> None:
+    cascade = model_folder.load(done / "export")
+    trainee_like = torch.cat([w.flatten() for w in cascade.stages[0].trained().parameters()])
+    assert torch.isfinite(trainee_like).all()
+    cascade = Cascade(cascade.config, cascade.stages, encoder=words)
+    small, large = cascade.sample(["a red disc", "a blue square"], [1, 2])
+    assert (small.shape, large.shape) == ((2, 3, 16, 16), (2, 3, 32, 32))
+    assert small.std() > 0.05 and torch.isfinite(large).all()
+
+
+def test_broken_and_uncaptioned_pictures_are_named(
+    recipe: Recipe, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for file in folder.iterdir():
+        (data / file.name).write_bytes(file.read_bytes())
+    (data / "red-disc.png").write_bytes(b"broken")
+    (data / "blue-disc.txt").unlink()
+    train(recipe, data, tmp_path / "run", stage="base", device="cpu")
+    report = json.loads((tmp_path / "run/data_report.json").read_text())
+    assert (report["folder"], report["pictures"], report["captions"]) == (str(data), 4, 4)
+    assert {name: why[:10] for name, why in report["skipped"].items()} == {
+        "blue-disc.png": "no caption",
+        "red-disc.png": "cannot ide",
+    }
+    err = capsys.readouterr().err
+    assert err.startswith("data: 4 pictures, 4 captions; 2 skipped, see") and err.count("\n") == 1
+
+
+# --- what it refuses ------------------------------------------------------------------------------
+
+
+def test_wrong_requests_name_the_fix_and_write_nothing(
+    recipe: Recipe, folder: Path, tmp_path: Path
+) -> None:
+    out, empty = tmp_path / "run", tmp_path / "empty"
+    empty.mkdir()
+    wrong: list[tuple[str, Callable[[], Path]]] = [
+        ("use all or one of base, sr32", lambda: train(recipe, folder, out, stage="sr")),
+        ("no captioned picture", lambda: train(recipe, empty, out)),
+        ("try --device cpu", lambda: train(recipe, folder, out, device="nonsense")),
+        ("leave --resume out", lambda: train(recipe, folder, out, resume=True)),
+        ("no model folder", lambda: train(recipe, folder, out, init=empty)),
+    ]
+    for fix, request in wrong:
+        with pytest.raises(ValueError, match=fix):
+            request()
+        assert not out.exists()
+    out.write_text("")
+    with pytest.raises(ValueError, match="is a file"):
+        train(recipe, folder, out)
+
+
+def test_a_run_is_not_written_over_nor_continued_as_another(
+    done: Path, recipe: Recipe, folder: Path
+) -> None:
+    with pytest.raises(ValueError, match="go on with --resume"):
+        train(recipe, folder, done, device="cpu")
+    other = override(recipe, ["train.sr32.batch=2", "model.stages.base.unet.width=8"])
+    with pytest.raises(ValueError, match=r"base\.unet\.width was 16, is 8; train\.sr32\.batch was"):
+        train(other, folder, done, resume=True, device="cpu")
+    (done / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="damaged"):
+        train(recipe, folder, done, resume=True, device="cpu")
+
+
+# --- going on -------------------------------------------------------------------------------------
+
+
+def test_a_finished_run_can_be_made_longer_but_not_repeated(
+    done: Path, recipe: Recipe, folder: Path
+) -> None:
+    before, log = weights_in(done / "export"), curve(done)
+    train(recipe, folder, done, resume=True, device="cpu")
+    assert (weights_in(done / "export"), curve(done)) == (before, log)
+    longer = override(recipe, ["train.base.images=40"])
+    train(longer, folder, done, resume=True, device="cpu")
+    after = weights_in(done / "export")
+    assert after["sr32"] == before["sr32"] and after["base"] != before["base"]
+    assert curve(done)[-1][:2] == ("base", 40)
+    assert Recipe.model_validate_json((done / "config.json").read_text()) == longer
+
+
+@pytest.mark.parametrize("fatal", [3, 9, 14])
+def test_a_run_killed_anywhere_ends_as_one_that_was_not(
+    done: Path,
+    recipe: Recipe,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fatal: int,
+) -> None:
+    """Of its 16 steps it dies in one: before a checkpoint of the base, of the second stage ..."""
+    steps, true_step = iter(range(100)), loop.train_step
+
+    def step(trainee: Trainee, batch: Batch, *rest: Any) -> tuple[float, float]:
+        if next(steps) == fatal:
+            raise KeyboardInterrupt
+        return true_step(trainee, batch, *rest)
+
+    monkeypatch.setattr(loop, "train_step", step)
+    out = tmp_path / "killed"
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, folder, out, device="cpu")
+    torch.manual_seed(fatal)  # the global state is of no account
+    train(recipe, folder, out, resume=True, device="cpu")
+    assert weights_in(out / "export") == weights_in(done / "export")
+    assert curve(out) == curve(done)
+
+
+# --- starting from a model ------------------------------------------------------------------------
+
+
+def test_stages_that_are_not_trained_are_taken_as_they_are(
+    done: Path, recipe: Recipe, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    train(recipe, folder, out, stage="base", init=done / "export", device="cpu")
+    before, after = weights_in(done / "export"), weights_in(out / "export")
+    assert after["sr32"] == before["sr32"] and after["base"] != before["base"]
+    model_folder.load(out / "export")
+
+
+def test_a_stage_goes_on_from_the_model_even_after_a_kill(
+    done: Path, recipe: Recipe, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    still = override(recipe, ["train.base.learning_rate=0"])  # the weights stay what they were
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "train_step", _killed)
+        train(still, folder, out, stage="base", init=done / "export", device="cpu")
+    train(still, folder, out, stage="base", resume=True, device="cpu")
+    (one, *_), (other, *_) = (model_folder.load(run / "export").stages for run in (done, out))
+    for name, weight in one.trained().state_dict().items():
+        assert torch.allclose(other.trained().state_dict()[name], weight, atol=1e-6)
+
+
+def _killed(*_: object) -> Tensor:
+    raise KeyboardInterrupt
+
+
+def test_a_model_that_does_not_fit_is_refused(
+    done: Path, recipe: Recipe, folder: Path, tmp_path: Path
+) -> None:
+    for change, why in (
+        ("model.stages.base.unet.width=8", "its stage base is another network"),
+        ("model.text.max_tokens=5", "its text encoder is another"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            train(override(recipe, [change]), folder, tmp_path / "run", init=done / "export")
+    assert not (tmp_path / "run").exists()
