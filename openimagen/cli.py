@@ -8,12 +8,13 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+
+from openimagen import __version__
 
 DONE, FAILED, WRONG_REQUEST = 0, 1, 2
 Device = Annotated[str | None, typer.Option(help="cuda, mps or cpu; found by itself if left out.")]
@@ -66,10 +67,11 @@ data_app = typer.Typer(no_args_is_help=True, help="Make and look at captioned pi
 app.add_typer(data_app, name="data")
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> bool:
     if wanted:
-        typer.echo(f"openimagen {version('openimagen')}")
+        typer.echo(f"openimagen {__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()

@@ -56,7 +56,7 @@ def loaded_by(words: list[str]) -> set[str]:
 
 @pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["--version"]])
 def test_help_does_not_wait_for_torch(words: list[str]) -> None:
-    slow = {"torch", "numpy", "transformers", "PIL", "pydantic", "openimagen.config"}
+    slow = {"torch", "numpy", "transformers", "PIL", "openimagen.config"}
     assert not slow & loaded_by(words)
 
 

@@ -74,7 +74,7 @@ def test_settings_reach_their_place(tiny: Recipe) -> None:
         ("train.base.bach=3", "no key 'bach' here; did you mean batch?"),
         ("train.bose.batch=3", "no key 'bose' here; did you mean base?"),
         ("trian.base.batch=3", "did you mean train?"),
-        ("model.stages.sr.side=3", "did you mean sr256?"),
+        ("model.stages.sr.side=3", "did you mean base or sr1024 or sr256?"),
         ("train.base.batch.x=3", "it is a single value"),
         ("zzz=3", "did you mean model or train?"),
         ("train.base.batch", "write key.path=value"),

@@ -1,6 +1,6 @@
 """A run small enough for a second: six pictures, two stages of a few thousand weights, words."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -51,9 +51,9 @@ def dataset(folder: Path) -> PictureSet:
     return PictureSet(read_folder(folder), 16)
 
 
-@pytest.fixture(autouse=True)
-def words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TextEncoder:
-    """An encoder with a random state for each word; every run gets it, and a cache of its own."""
+@pytest.fixture(scope="session")
+def words() -> TextEncoder:
+    """An encoder with a random state for each word."""
     vocabulary = ["[UNK]", "a", *COLOURS, "disc", "square"]
     tokenizer = Tokenizer(WordLevel({word: n for n, word in enumerate(vocabulary)}, "[UNK]"))
     tokenizer.pre_tokenizer = Whitespace()
@@ -61,10 +61,16 @@ def words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TextEncoder:
         torch.manual_seed(0)
         states = torch.nn.Embedding(len(vocabulary), TEXT_WIDTH)
     network = Network(states, lambda ids, mask: states(ids), TEXT_WIDTH)
-    encoder = TextEncoder("words", network, tokenizer, 8)
-    monkeypatch.setattr(TextEncoder, "load", lambda *_, **__: encoder)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return encoder
+    return TextEncoder("words", network, tokenizer, 8)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def at_hand(words: TextEncoder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Every run gets this encoder, and a cache that is not the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TextEncoder, "load", lambda *_, **__: words)
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture
@@ -124,7 +130,7 @@ def new_trainee() -> Callable[..., Trainee]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def recipe() -> Recipe:
     """16 -> 32 pixels."""
     stages = (small_stage(), small_stage("sr32", 32, lowres=True))

@@ -1,6 +1,7 @@
 """A whole run: what it refuses, what it leaves behind, and that killing it changes nothing."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from openimagen.data.dataset import Batch
 from openimagen.recipes import override
 from openimagen.text import TextEncoder
 from openimagen.train import loop
-from openimagen.train.run import train
+from openimagen.train.run import make_trainee, train
 from openimagen.train.trainee import Trainee
 
 
@@ -31,34 +32,42 @@ def curve(out: Path) -> list[tuple[Any, ...]]:
     return [(line["stage"], line["images"], line["loss"], line["gradient"]) for line in lines]
 
 
+@pytest.fixture(scope="module")
+def finished(recipe: Recipe, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody disturbed, to look at."""
+    out = tmp_path_factory.mktemp("run") / "finished"
+    assert train(recipe, folder, out, device="cpu") == out / "export"
+    return out
+
+
 @pytest.fixture
-def done(recipe: Recipe, folder: Path, tmp_path: Path) -> Path:
-    """A finished run."""
-    train(recipe, folder, tmp_path / "done", device="cpu")
-    return tmp_path / "done"
+def done(finished: Path, tmp_path: Path) -> Path:
+    """The same, to go on with."""
+    return Path(shutil.copytree(finished, tmp_path / "done"))
 
 
 # --- what it leaves behind ------------------------------------------------------------------------
 
 
-def test_a_run_on_disk(done: Path, recipe: Recipe) -> None:
-    assert Recipe.model_validate_json((done / "config.json").read_text()) == recipe
-    names = sorted(path.name for path in (done / "previews").iterdir())
+def test_a_run_on_disk(finished: Path, recipe: Recipe) -> None:
+    assert Recipe.model_validate_json((finished / "config.json").read_text()) == recipe
+    names = sorted(path.name for path in (finished / "previews").iterdir())
     assert names == ["base-0000000032.png", "sr32-0000000032.png"]
     for stage in ("base", "sr32"):
-        kept = sorted(int(path.name) for path in (done / "checkpoints" / stage).iterdir())
+        kept = sorted(int(path.name) for path in (finished / "checkpoints" / stage).iterdir())
         assert kept == [12, 24, 32]
-        assert [*(done / "events" / stage).iterdir()]
-    assert {stage for stage, *_ in curve(done)} == {"base", "sr32"}
-    assert not [*done.rglob("*partial*")]
+        assert [*(finished / "events" / stage).iterdir()]
+    assert {stage for stage, *_ in curve(finished)} == {"base", "sr32"}
+    assert not [*finished.rglob("*partial*")]
 
 
 def test_the_export_is_the_average_and_draws(
-    done: Path, recipe: Recipe, words: TextEncoder
+    finished: Path, recipe: Recipe, words: TextEncoder
 ) -> None:
-    cascade = model_folder.load(done / "export")
-    trainee_like = torch.cat([w.flatten() for w in cascade.stages[0].trained().parameters()])
-    assert torch.isfinite(trainee_like).all()
+    cascade = model_folder.load(finished / "export")
+    ema = make_trainee(recipe, "base", finished, torch.device("cpu")).ema.net.state_dict()
+    for name, weight in cascade.stages[0].trained().state_dict().items():
+        assert torch.equal(weight, ema[name])
     cascade = Cascade(cascade.config, cascade.stages, encoder=words)
     small, large = cascade.sample(["a red disc", "a blue square"], [1, 2])
     assert (small.shape, large.shape) == ((2, 3, 16, 16), (2, 3, 32, 32))
@@ -141,7 +150,7 @@ def test_a_finished_run_can_be_made_longer_but_not_repeated(
 
 @pytest.mark.parametrize("fatal", [3, 9, 14])
 def test_a_run_killed_anywhere_ends_as_one_that_was_not(
-    done: Path,
+    finished: Path,
     recipe: Recipe,
     folder: Path,
     tmp_path: Path,
@@ -151,7 +160,7 @@ def test_a_run_killed_anywhere_ends_as_one_that_was_not(
     """Of its 16 steps it dies in one: before a checkpoint of the base, of the second stage ..."""
     steps, true_step = iter(range(100)), loop.train_step
 
-    def step(trainee: Trainee, batch: Batch, *rest: Any) -> tuple[float, float]:
+    def step(trainee: Trainee, batch: Batch, *rest: object) -> tuple[float, float]:
         if next(steps) == fatal:
             raise KeyboardInterrupt
         return true_step(trainee, batch, *rest)
@@ -162,33 +171,33 @@ def test_a_run_killed_anywhere_ends_as_one_that_was_not(
         train(recipe, folder, out, device="cpu")
     torch.manual_seed(fatal)  # the global state is of no account
     train(recipe, folder, out, resume=True, device="cpu")
-    assert weights_in(out / "export") == weights_in(done / "export")
-    assert curve(out) == curve(done)
+    assert weights_in(out / "export") == weights_in(finished / "export")
+    assert curve(out) == curve(finished)
 
 
 # --- starting from a model ------------------------------------------------------------------------
 
 
 def test_stages_that_are_not_trained_are_taken_as_they_are(
-    done: Path, recipe: Recipe, folder: Path, tmp_path: Path
+    finished: Path, recipe: Recipe, folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    train(recipe, folder, out, stage="base", init=done / "export", device="cpu")
-    before, after = weights_in(done / "export"), weights_in(out / "export")
+    train(recipe, folder, out, stage="base", init=finished / "export", device="cpu")
+    before, after = weights_in(finished / "export"), weights_in(out / "export")
     assert after["sr32"] == before["sr32"] and after["base"] != before["base"]
     model_folder.load(out / "export")
 
 
 def test_a_stage_goes_on_from_the_model_even_after_a_kill(
-    done: Path, recipe: Recipe, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Path, recipe: Recipe, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     still = override(recipe, ["train.base.learning_rate=0"])  # the weights stay what they were
     out = tmp_path / "run"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(loop, "train_step", _killed)
-        train(still, folder, out, stage="base", init=done / "export", device="cpu")
+        train(still, folder, out, stage="base", init=finished / "export", device="cpu")
     train(still, folder, out, stage="base", resume=True, device="cpu")
-    (one, *_), (other, *_) = (model_folder.load(run / "export").stages for run in (done, out))
+    (one, *_), (other, *_) = (model_folder.load(run / "export").stages for run in (finished, out))
     for name, weight in one.trained().state_dict().items():
         assert torch.allclose(other.trained().state_dict()[name], weight, atol=1e-6)
 
@@ -198,12 +207,12 @@ def _killed(*_: object) -> Tensor:
 
 
 def test_a_model_that_does_not_fit_is_refused(
-    done: Path, recipe: Recipe, folder: Path, tmp_path: Path
+    finished: Path, recipe: Recipe, folder: Path, tmp_path: Path
 ) -> None:
     for change, why in (
         ("model.stages.base.unet.width=8", "its stage base is another network"),
         ("model.text.max_tokens=5", "its text encoder is another"),
     ):
         with pytest.raises(ValueError, match=why):
-            train(override(recipe, [change]), folder, tmp_path / "run", init=done / "export")
+            train(override(recipe, [change]), folder, tmp_path / "run", init=finished / "export")
     assert not (tmp_path / "run").exists()
