@@ -76,7 +76,7 @@ def test_worse_pictures_score_lower() -> None:
     best = score(as_they_are)
     blurred = [score(look(p.filter(ImageFilter.GaussianBlur(r)) for p in plain)) for r in (5, 20)]
     noisy = score(look(grainy(p, 0.9) for p in plain))
-    assert best >= 0.8
+    assert best >= 0.7
     assert best > blurred[0] > blurred[1]
     assert best > noisy
     assert max(blurred[1], noisy) <= 0.3

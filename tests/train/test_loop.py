@@ -77,6 +77,24 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(
     assert gradient_of(whole).norm() > 0.1
 
 
+def test_every_step_has_randomness_of_its_own_that_the_seed_decides(
+    new_trainee: NewTrainee, batch: Batch, encoder: CachedEncoder
+) -> None:
+    seen: list[Tensor] = []
+
+    def spy(net: nn.Module, stage: StageConfig, noised: Noised) -> Tensor:
+        seen.append(noised.eps)
+        return true_loss(net, stage, noised)
+
+    for seed in (0, 0, 1):
+        trainee = new_trainee(seed=seed)
+        for _ in range(2):
+            train_step(trainee, batch, encoder, spy)
+    first, second = torch.stack(seen[::2]), torch.stack(seen[1::2])
+    assert torch.equal(first[0], first[1]) and torch.equal(second[0], second[1])
+    assert min((first - second).std().item(), (first[0] - first[2]).std().item()) > 1
+
+
 def test_clipping_bounds_what_reaches_the_weights(
     new_trainee: NewTrainee, batch: Batch, encoder: CachedEncoder
 ) -> None:
