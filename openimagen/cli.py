@@ -177,7 +177,7 @@ def train(
 ) -> None:
     """Train a recipe's stages on your pictures; the result is a model folder, OUT/export."""
     from openimagen import recipes
-    from openimagen.imagen import find_model
+    from openimagen.model_folder import find_model
     from openimagen.train.loop import Diverged, Interrupted
     from openimagen.train.run import train as run
 

@@ -16,9 +16,7 @@ from openimagen.cascade import Cascade, OnStep, Progress
 from openimagen.data.images import to_pil
 from openimagen.device import find_device
 
-EMBEDDED = Path(__file__).parent / "models"
 BATCH = 8  # pictures drawn at once
-HUB_FILES = ["model.json", "*.safetensors", "*.md"]
 MAX_SEED = 2**63 - 1
 
 OutputType = Literal["pil", "np", "pt"]
@@ -42,36 +40,6 @@ class Output:
         return len(self.images)
 
 
-def embedded_models() -> list[str]:
-    """Names of the models inside the package."""
-    return sorted(path.parent.name for path in EMBEDDED.glob("*/model.json"))
-
-
-def find_model(name: str | Path) -> Path:
-    """Folder of an embedded model, a local folder, or a hub id. ValueError if there is none."""
-    if name in embedded_models():
-        return EMBEDDED / str(name)
-    folder = Path(name)
-    if folder.is_dir():
-        return folder
-    if str(name).count("/") == 1 and not str(name).startswith((".", "/", "~")):
-        return _from_hub(str(name))
-    known = ", ".join(embedded_models()) or "none"
-    raise ValueError(f"no model {name}: embedded models are {known}; else give a model folder")
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=HUB_FILES))
-    except Exception as error:  # whatever the HTTP library of the day raises
-        raise ValueError(
-            f"model {name} is no folder here and the hub cannot be asked ({type(error).__name__}): "
-            "give a local model folder"
-        ) from error
-
-
 class Imagen:
     """A text-to-image model: call it with a prompt, get pictures."""
 
@@ -91,7 +59,9 @@ class Imagen:
         `torch_dtype`: of the arithmetic (weights stay float32). `device`: found by itself if None.
         Raises ValueError for a model that is missing, damaged, altered or newer than this program.
         """
-        return cls(model_folder.load(find_model(name), find_device(device), torch_dtype))
+        return cls(
+            model_folder.load(model_folder.find_model(name), find_device(device), torch_dtype)
+        )
 
     def __call__(
         self,

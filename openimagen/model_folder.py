@@ -20,6 +20,8 @@ from openimagen.config import Config, ModelConfig, UNetConfig
 from openimagen.unet import UNet
 
 FORMAT_VERSION = 1
+EMBEDDED = Path(__file__).parent / "models"
+HUB_FILES = ["model.json", "*.safetensors", "*.md"]
 
 
 class WeightsFile(Config):
@@ -163,3 +165,36 @@ def _load_net(config: UNetConfig, folder: Path, file: WeightsFile) -> UNet:
     except (RuntimeError, TypeError, ValueError):
         raise ValueError(f"{path} does not fit the network that model.json describes") from None
     return net.eval().requires_grad_(False)
+
+
+# --- finding it ---------------------------------------------------------------------------------
+
+
+def embedded_models() -> list[str]:
+    """Names of the models inside the package."""
+    return sorted(path.parent.name for path in EMBEDDED.glob("*/model.json"))
+
+
+def find_model(name: str | Path) -> Path:
+    """Folder of an embedded model, a local folder, or a hub id. ValueError if there is none."""
+    if name in embedded_models():
+        return EMBEDDED / str(name)
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    if str(name).count("/") == 1 and not str(name).startswith((".", "/", "~")):
+        return _from_hub(str(name))
+    known = ", ".join(embedded_models()) or "none"
+    raise ValueError(f"no model {name}: embedded models are {known}; else give a model folder")
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=HUB_FILES))
+    except Exception as error:  # whatever the HTTP library of the day raises
+        raise ValueError(
+            f"model {name} is no folder here and the hub cannot be asked ({type(error).__name__}): "
+            "give a local model folder"
+        ) from error

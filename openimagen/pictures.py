@@ -11,7 +11,7 @@ from PIL import Image
 
 from openimagen import model_folder
 from openimagen.cascade import Progress
-from openimagen.imagen import Imagen, check_prompts, embedded_models, find_model
+from openimagen.imagen import Imagen, check_prompts
 from openimagen.trace import Trace
 
 Advance = Callable[[int, int], None]
@@ -131,8 +131,8 @@ def free_name(path: Path) -> Path:
 def describe_models() -> list[dict[str, Any]]:
     """Name, sizes and licence of each embedded model."""
     rows = []
-    for name in embedded_models():
-        contents = model_folder.read_model_file(find_model(name))
+    for name in model_folder.embedded_models():
+        contents = model_folder.read_model_file(model_folder.find_model(name))
         sides = [stage.side for stage in contents.model.stages]
         rows.append({"name": name, "sizes": sides, "licence": contents.model.licence})
     return rows

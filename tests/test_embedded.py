@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from openimagen import Imagen
-from openimagen.imagen import find_model
-from openimagen.model_folder import read_model_file
+from openimagen.model_folder import find_model, read_model_file
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,10 @@ import torch
 from PIL import Image
 
 from openimagen import imagen as door
+from openimagen import model_folder
 from openimagen.cascade import Cascade, PictureNoise, Progress
-from openimagen.imagen import Imagen, check_output, choose_seeds, embedded_models, find_model
+from openimagen.imagen import Imagen, check_output, choose_seeds
+from openimagen.model_folder import embedded_models, find_model
 
 PROMPTS = ["a red fox", "sailboat"]
 
@@ -217,7 +219,7 @@ def test_a_folder_is_loaded_and_draws(tiny_folder: Path, imagen: Imagen) -> None
 def test_embedded_models_go_by_name_whatever_lies_around(
     tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "EMBEDDED", tiny_folder.parent)
+    monkeypatch.setattr(model_folder, "EMBEDDED", tiny_folder.parent)
     (tiny_folder.parent / "no-model").mkdir()
     assert embedded_models() == ["tiny"]
     monkeypatch.chdir(tiny_folder)
@@ -229,7 +231,7 @@ def test_embedded_models_go_by_name_whatever_lies_around(
 def test_an_unknown_model_is_refused_and_the_known_are_named(
     name: str, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "EMBEDDED", tiny_folder.parent)
+    monkeypatch.setattr(model_folder, "EMBEDDED", tiny_folder.parent)
     with pytest.raises(ValueError, match=f"no model {name}: embedded models are tiny"):
         find_model(name)
 

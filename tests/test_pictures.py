@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openimagen import imagen as door
+from openimagen import model_folder
 from openimagen.pictures import Request, describe_models, draw, file_for, free_name
 
 OUT = Path("out")
@@ -122,5 +122,5 @@ def test_a_wrong_request_leaves_nothing_behind(
 
 
 def test_embedded_models_are_described(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "EMBEDDED", tiny_folder.parent)
+    monkeypatch.setattr(model_folder, "EMBEDDED", tiny_folder.parent)
     assert describe_models() == [{"name": "tiny", "sizes": [16, 32, 64], "licence": ""}]

@@ -32,7 +32,6 @@ from openimagen.evaluate.features import EffLite2, Features
 from openimagen.evaluate.sheet import Cell, contact_sheet
 from openimagen.progress import progress_bars
 
-EMBEDDED = Path(__file__).parents[1] / "models"
 BATCH = 8  # pictures drawn at once
 RESAMPLES = 2000  # of the bootstrap
 TIE = 1e-6  # cosines this near are equal: rounding differs from batch to batch
@@ -324,7 +323,7 @@ def main(
     """Share of a model's pictures that lie nearest to a real picture of what was asked for."""
     try:
         where = find_device(device)
-        cascade = model_folder.load(find_model(model), where)
+        cascade = model_folder.load(model_folder.find_model(model), where)
         settings = stage_settings(cascade, size, steps, guidance)
         with progress_bars("pictures") as bars:
             report = measure(
@@ -352,12 +351,6 @@ def main(
     except (ValueError, OSError) as error:
         typer.echo(f"retrieval: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2 if isinstance(error, ValueError) else 1) from None
-
-
-def find_model(name: str) -> Path:
-    """Folder of an embedded model, by its name, or the folder given."""
-    embedded = EMBEDDED / name
-    return embedded if (embedded / "model.json").is_file() else Path(name)
 
 
 def stage_settings(

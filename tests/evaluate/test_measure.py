@@ -20,7 +20,6 @@ from openimagen.evaluate.retrieval import (
     Report,
     choose_names,
     drawer,
-    find_model,
     measure,
     prototypes_of,
     retrieval,
@@ -262,16 +261,6 @@ def test_settings_for_every_stage_or_one_each(model: Path) -> None:
             stage_settings(cascade, None, steps, None)
 
 
-def test_a_model_is_an_embedded_name_or_a_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(room, "EMBEDDED", tmp_path)
-    (tmp_path / "own").mkdir()
-    assert find_model("own") == Path("own")
-    (tmp_path / "own/model.json").touch()
-    assert find_model("own") == tmp_path / "own"
-
-
 def command(*words: object) -> tuple[int, str, str]:
     app = Typer()
     app.command()(room.main)
@@ -296,7 +285,7 @@ def test_a_wrong_request_is_one_line(model: Path, tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "corpus", together=True)
     flat = ["--gallery", "flat", "--ceiling", "outlined"]
     for words, complaint in (
-        ((tmp_path / "none", corpus), "is no model folder"),
+        ((tmp_path / "none", corpus), "else give a model folder"),
         ((model, corpus), "has no style fluent-emoji: choose from flat, outlined"),
         ((model, corpus, *flat, "--size", 100), "size 100 is no stage"),
         ((model, corpus, *flat), "200 names wanted, the styles have 8 in common"),
