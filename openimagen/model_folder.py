@@ -5,7 +5,7 @@ Never a pickle, neither written nor read: a model folder is anybody's.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +44,15 @@ def save(cascade: Cascade, folder: Path, dtype: torch.dtype | None = None) -> No
 
     Whole or invisible: weights have their hash in their names, so that none replaces another;
     `model.json`, renamed into place, turns to the new ones. Those it named before are deleted.
+    Stages with the same weights share a file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     before = _weights_in(folder)
-    weights = {
-        stage.config.name: _save_net(stage.config.name, stage.net, folder, dtype)
-        for stage in cascade.stages
-        if stage.net is not None
-    }
+    weights: dict[str, WeightsFile] = {}
+    for stage in cascade.stages:
+        if stage.net is not None:
+            blob = _as_blob(stage.net, dtype)
+            weights[stage.config.name] = _save(stage.config.name, blob, folder, weights)
     contents = ModelFile(format_version=FORMAT_VERSION, model=cascade.config, weights=weights)
     _write(folder / "model.json", (contents.model_dump_json(indent=1) + "\n").encode())
     for file in before - {weight.file for weight in weights.values()}:
@@ -72,18 +73,24 @@ def _is_plain(file: str) -> bool:
     return not {"/", "\\", "\0"} & set(file) and file.endswith(".safetensors")
 
 
-def _save_net(name: str, net: UNet, folder: Path, dtype: torch.dtype | None) -> WeightsFile:
+def _as_blob(net: UNet, dtype: torch.dtype | None) -> bytes:
     state = {
         key: tensor.to("cpu", dtype or tensor.dtype).contiguous()
         for key, tensor in net.state_dict().items()
     }
-    blob = save_tensors(state)
+    return save_tensors(state)
+
+
+def _save(name: str, blob: bytes, folder: Path, written: Mapping[str, WeightsFile]) -> WeightsFile:
     sha256 = hashlib.sha256(blob).hexdigest()
-    file = f"{name}-{sha256[:8]}.safetensors"
-    if not _is_plain(file):
+    for file in written.values():
+        if file.sha256 == sha256:
+            return file
+    plain = f"{name}-{sha256[:8]}.safetensors"
+    if not _is_plain(plain):
         raise ValueError(f"stage {name!r} needs a name that a file can have")
-    _write(folder / file, blob)
-    return WeightsFile(file=file, sha256=sha256)
+    _write(folder / plain, blob)
+    return WeightsFile(file=plain, sha256=sha256)
 
 
 def _write(path: Path, blob: bytes) -> None:

@@ -119,12 +119,6 @@ def test_a_wrong_request_is_one_line_and_status_2(folder: Path, words: str, mess
     assert result.stdout == "" and not places["out"].exists()
 
 
-def test_work_that_fails_is_one_line_and_status_1(folder: Path) -> None:
-    (folder.parent / "file").write_text("")
-    result = run("data", "icons", folder.parent / "file/icons", "--styles", "noto", "--source", "/")
-    assert result.exit_code in (1, 2) and result.stderr.count("\n") == 1
-
-
 # --- the corpus -----------------------------------------------------------------------------------
 
 
@@ -152,6 +146,13 @@ def pack(path: Path, **members: object) -> None:
             file = path.with_suffix(".json")
             file.write_text(json.dumps(content))
             archive.add(file, f"package/{name}.json")
+
+
+def test_work_that_fails_is_one_line_and_status_1(source: Path) -> None:
+    out = source / "emojibase-data-17.0.0.tgz/icons"  # inside a file
+    result = run("data", "icons", out, "--styles", "noto", "--source", source)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("openimagen: ") and result.stderr.count("\n") == 1
 
 
 def test_icons_reports_in_words_or_json(source: Path, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def stage(name: str, side: int, width: int, steps: int, lowres: bool) -> StageCo
 
 
 def recipe() -> Recipe:
-    """Stages of 0.3M, 0.1M and 0.1M parameters."""
+    """Stages of 0.4M, 0.2M and 0.2M parameters."""
     train = TrainConfig(
         images=3_200,
         batch=16,

@@ -60,10 +60,8 @@ class Trainee:
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint."""
-        state = self._state()
+        state = self._state()  # shares the weights, which are read in place
         checkpoint.load(path, state, optional={"tally"})  # the first runs kept none
-        self.net.load_state_dict(state["net"])
-        self.ema.net.load_state_dict(state["ema"])
         set_optimizer_state_dict(self.net, self.optimizer, state["optimizer"])
         self.images = int(state["images"])
         self.tally = state["tally"]
