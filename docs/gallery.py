@@ -37,5 +37,5 @@ if __name__ == "__main__":
     imagen = Imagen.from_pretrained("emoji")
     gallery(imagen).save(IMAGES / "gallery.png", optimize=True)
     trace = Trace()
-    imagen("red apple", seed=0, on_step=trace)
+    imagen("grinning face", seed=0, on_step=trace)
     trace.strip().save(IMAGES / "trace.png", optimize=True)

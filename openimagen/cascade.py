@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from pydantic import ValidationError
 from torch import Tensor
+from torch.nn.functional import interpolate, pad
 
 from openimagen.config import ModelConfig, SamplingConfig, StageConfig
 from openimagen.diffusion import (
@@ -189,7 +190,28 @@ def draw(
         stage.config.diffusion.schedule, sampling.steps, sampling.log_snr_range
     ).to(z.device)
     walk = SAMPLERS[sampling.sampler]
-    return walk(denoise, z, log_snrs, lambda: noise.draw(*shape)).clamp(-1, 1)
+    image = walk(denoise, z, log_snrs, lambda: noise.draw(*shape))
+    if sampling.match_colours and lowres is not None:
+        image = match_colours(image, lowres)
+    return image.clamp(-1, 1)
+
+
+def match_colours(image: Pictures, lowres: Pictures) -> Pictures:
+    """Undo a stage's colour drift: apply the one affine map of RGB, per picture, that brings the
+    picture, shrunk, nearest to the one below. White counts for as much as the picture and stays
+    white; where nothing says otherwise, the map stays 1.
+    """
+    shrunk = interpolate(image, size=lowres.shape[-2:], mode="area")
+    pixels = shrunk.double().flatten(2).transpose(1, 2)  # [b n 3]
+    pixels = pad(pixels, (0, 1), value=1.0)  # red, green, blue, 1
+    drift = lowres.double().flatten(2).transpose(1, 2) - pixels[..., :3]
+    white = torch.ones_like(pixels[0, :1])  # its drift is 0
+    ridge = 1e-3 * torch.eye(4, dtype=pixels.dtype, device=image.device)
+    hold = pixels.shape[1] * (white.T @ white + ridge)  # [4 4]
+    change = torch.linalg.solve(pixels.mT @ pixels + hold, pixels.mT @ drift)  # [b 4 3]
+    change = change.to(image.dtype)
+    shift = torch.einsum("bchw,bcd->bdhw", image, change[:, :3]) + change[:, 3, :, None, None]
+    return image + shift
 
 
 def guided(

@@ -171,6 +171,7 @@ class SamplingConfig(Config):
     threshold: Literal["none", "static", "dynamic"] = "dynamic"
     percentile: Annotated[float, Field(gt=0, le=100)] = 99.5  # of |x0|, for dynamic
     aug_level: Annotated[float, Field(ge=0, le=1)] = 0.0  # noise put on the picture below
+    match_colours: bool = False  # undo a super-resolution stage's colour drift
     log_snr_range: tuple[float, float] | None = None  # first and last; None: the schedule's ends
 
 

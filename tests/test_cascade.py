@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
-from openimagen.cascade import Cascade, PictureNoise, Progress, Stage, draw
+from openimagen.cascade import Cascade, PictureNoise, Progress, Stage, draw, match_colours
 from openimagen.config import UNetConfig
 from openimagen.diffusion import add_noise, denoiser, sampling_log_snrs
 from openimagen.samplers import SAMPLERS, dpmpp_2m
@@ -272,3 +273,23 @@ def test_an_untrained_stage_is_refused_where_it_would_be_needed(tiny: Cascade) -
     with pytest.raises(ValueError, match=r"sr64 has no weights.* --stage sr64"):
         half.sample(PROMPTS, SEEDS)
     assert len(half.sample(PROMPTS, SEEDS, size=32)) == 2
+
+
+def test_colours_that_drifted_are_brought_back_to_those_below() -> None:
+    generator = torch.Generator().manual_seed(0)
+    truth = 0.5 * torch.rand(2, 3, 32, 32, generator=generator) - 0.25
+    mix = torch.tensor([[1.3, 0.1, 0.0], [0.0, 0.8, 0.1], [0.2, 0.0, 1.1]])
+    drifted = torch.einsum("bchw,cd->bdhw", truth, mix) + 0.2
+    below = avg_pool2d(truth, 4)
+    before = (avg_pool2d(drifted, 4) - below).abs().mean()
+    after = (avg_pool2d(match_colours(drifted, below), 4) - below).abs().mean()
+    assert after < before / 10
+    alone = match_colours(drifted[:1], below[:1])  # each picture has a map of its own
+    torch.testing.assert_close(match_colours(drifted, below)[:1], alone)
+
+
+def test_colours_that_did_not_drift_stay() -> None:
+    picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    torch.testing.assert_close(match_colours(picture, avg_pool2d(picture, 4)), picture)
+    white = torch.ones(1, 3, 32, 32)
+    torch.testing.assert_close(match_colours(white, white[..., :8, :8]), white)

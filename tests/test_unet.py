@@ -365,7 +365,7 @@ def test_pooling_is_the_mean_tokens_question_to_all(make_net: MakeNet) -> None:
         ({"blocks": (1,)}, "blocks needs 2 entries"),
         ({"attention": ("none",) * 3}, "attention needs 2 entries"),
         ({"strides": (1, 2, 2)}, "strides needs 2 entries"),
-        ({"arrangement": "adm"}, "strides belong to"),
+        ({"arrangement": "adm"}, "strides belongs to"),
         ({"strides": (1, 3)}, "strides.1"),
         ({"width": 0}, "width"),
         ({"attention": ("none", "all")}, "attention.1"),

@@ -2,6 +2,9 @@
 
 Command:   openimagen data icons icons --styles fluent-emoji
            openimagen train emoji --data icons/fluent-emoji --out runs/emoji
+Hardware:  two CPU cores with AVX-512 bfloat16; about 55 images a second and core for the base.
+Time:      2 CPU-hours made the embedded model (its card says how the numbers here differ).
+Score:     R@1 0.20, R@5 0.38 over 200 names, where real icons of another set get 0.64 and 0.86.
 """
 
 from openimagen.config import (
@@ -36,7 +39,7 @@ def diffusion(mean: float, std: float) -> DiffusionConfig:
 
 
 def recipe() -> Recipe:
-    """Three stages of 11M, 1.7M and 0.7M parameters."""
+    """Three stages of 11.2M, 1.7M and 1.7M parameters."""
     base = StageConfig(
         name="base",
         side=64,
@@ -71,14 +74,18 @@ def recipe() -> Recipe:
             lowres=True,
         ),
         diffusion=diffusion(mean=-0.8, std=1.4),
-        sampling=SamplingConfig(steps=6, guidance=1.0, threshold="static", aug_level=0.6),
+        sampling=SamplingConfig(
+            steps=6, guidance=1.0, threshold="static", aug_level=0.6, match_colours=True
+        ),
     )
     sr1024 = StageConfig(  # the same network: its weights start, and today end, as those of sr256
         name="sr1024",
         side=1024,
         unet=sr256.unet,
         diffusion=sr256.diffusion,
-        sampling=SamplingConfig(steps=2, guidance=1.0, threshold="static", aug_level=0.5),
+        sampling=SamplingConfig(
+            steps=2, guidance=1.0, threshold="static", aug_level=0.5, match_colours=True
+        ),
     )
     return Recipe(
         model=ModelConfig(name="emoji", stages=(base, sr256, sr1024), licence="Apache-2.0"),

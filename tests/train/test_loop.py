@@ -285,7 +285,8 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not(
 
 
 def test_a_signal_is_collected_once_and_handlers_come_back() -> None:
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.default_int_handler  # a background shell has its children ignore SIGINT
+    signal.signal(signal.SIGINT, before)
     with loop.stop_on_signal() as stopped:
         assert not stopped
         signal.raise_signal(signal.SIGINT)
