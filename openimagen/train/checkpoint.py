@@ -2,13 +2,12 @@
 
 import shutil
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict_loader import load as load_state
 from torch.distributed.checkpoint.state_dict_saver import save as save_state
 
@@ -35,16 +34,11 @@ def latest(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def load(path: Path, state: dict[str, Any], optional: Collection[str] = ()) -> None:
-    """Read a checkpoint into the tensors of `state`, in place; it may lack what is optional.
-
-    Raises ValueError if it is damaged.
-    """
+def load(path: Path, state: dict[str, Any]) -> None:
+    """Read a checkpoint into the tensors of `state`, in place. ValueError if it is damaged."""
     try:
-        there = FileSystemReader(path).read_metadata().state_dict_metadata
-        wanted = {key: state[key] for key in state if key in there or key not in optional}
         with _one_process():
-            load_state(wanted, checkpoint_id=path, no_dist=True)
+            load_state(state, checkpoint_id=path, no_dist=True)
     except (Exception, CheckpointException) as error:  # torch's own is no Exception
         raise ValueError(
             f"{path} cannot be read: delete it to go on from the one before"

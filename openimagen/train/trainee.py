@@ -61,7 +61,7 @@ class Trainee:
     def load(self, path: Path) -> None:
         """Go on from a checkpoint."""
         state = self._state()  # shares the weights, which are read in place
-        checkpoint.load(path, state, optional={"tally"})  # the first runs kept none
+        checkpoint.load(path, state)
         set_optimizer_state_dict(self.net, self.optimizer, state["optimizer"])
         self.images = int(state["images"])
         self.tally = state["tally"]

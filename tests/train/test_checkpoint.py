@@ -58,15 +58,6 @@ def test_saving_again_replaces(tmp_path: Path) -> None:
     assert loaded(checkpoint.save(tmp_path, state(2), 7, keep=3)) == 2
 
 
-def test_only_what_is_optional_may_be_lacking(tmp_path: Path) -> None:
-    path = checkpoint.save(tmp_path, state(1), 1, keep=1)
-    more = state(0) | {"tally": torch.tensor(3.0)}
-    checkpoint.load(path, more, optional={"tally"})
-    assert (more["images"], more["tally"]) == (1, 3)
-    with pytest.raises(ValueError, match="delete it"):
-        checkpoint.load(path, more)
-
-
 @pytest.mark.parametrize("file", [".metadata", "__0_0.distcp"])
 def test_a_damaged_one_is_a_clear_error(tmp_path: Path, file: str) -> None:
     path = checkpoint.save(tmp_path, state(1), 1, keep=1)
