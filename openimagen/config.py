@@ -231,9 +231,8 @@ class TrainConfig(Config):
     ema_images: Positive = 50_000  # time constant of the average, never over a tenth of the run
     text_drop: Annotated[float, Field(ge=0, le=1)] = 0.1
     crop: Positive | None = None  # super-resolution trains on crops of this side, in output pixels
-    precision: Literal["float32", "bfloat16"] = (
-        "bfloat16"  # of the arithmetic; weights stay float32
-    )
+    # of the arithmetic; weights stay float32. auto: bfloat16 where the device has it
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False  # torch.compile the step: a minute at the start, faster after it
     checkpoint_images: Positive = 20_000
     preview_images: Positive = 50_000

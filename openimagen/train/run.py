@@ -15,7 +15,7 @@ from openimagen.cascade import Cascade, Stage
 from openimagen.config import Recipe
 from openimagen.data.dataset import PictureSet
 from openimagen.data.folder import Pictures, read_folder
-from openimagen.device import find_device
+from openimagen.device import find_device, has_bfloat16
 from openimagen.progress import progress_bar
 from openimagen.text import CachedEncoder, TextEncoder
 from openimagen.train import checkpoint
@@ -47,9 +47,10 @@ def train(
     if stage not in ("all", *names):
         raise ValueError(f"the recipe has no stage {stage}: use all or one of {', '.join(names)}")
     chosen = names if stage == "all" else [stage]
+    where = find_device(device)
+    recipe = resolved(recipe, where)
     check_run(recipe, out, resume)
     pictures = read_folder(data)
-    where = find_device(device)
     given = given_stages(recipe, chosen, init) if init else []
     encoder = CachedEncoder(TextEncoder.load(recipe.model.text, device=where))
 
@@ -63,6 +64,18 @@ def train(
             report_data(data, dataset, out)
         export(recipe, [Stage(trainee.config, trainee.ema.net)], out)
     return out / "export"
+
+
+def resolved(recipe: Recipe, device: torch.device) -> Recipe:
+    """The recipe with the precision that "auto" means on this device."""
+    native = "bfloat16" if has_bfloat16(device) else "float32"
+    train = {
+        name: settings.model_copy(update={"precision": native})
+        if settings.precision == "auto"
+        else settings
+        for name, settings in recipe.train.items()
+    }
+    return recipe.model_copy(update={"train": train})
 
 
 # --- the run's folder -----------------------------------------------------------------------------

@@ -61,6 +61,20 @@ def test_a_run_on_disk(finished: Path, recipe: Recipe) -> None:
     assert not [*finished.rglob("*partial*")]
 
 
+def test_the_precision_is_what_the_device_has(
+    recipe: Recipe, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = override(recipe, ["train.base.precision=auto", "train.base.images=4"])
+    for able in (True, False):
+        monkeypatch.setattr("torch.cpu.get_capabilities", lambda able=able: {"avx512_bf16": able})
+        train(recipe, folder, tmp_path / str(able), stage="base", device="cpu")
+        written = Recipe.model_validate_json((tmp_path / str(able) / "config.json").read_text())
+        assert written.train["base"].precision == ("bfloat16" if able else "float32")
+        assert written.train["sr32"].precision == "float32"  # as the recipe says
+    with pytest.raises(ValueError, match="precision was bfloat16, is float32"):
+        train(recipe, folder, tmp_path / "True", stage="base", device="cpu", resume=True)
+
+
 def test_the_export_is_the_average_and_draws(
     finished: Path, recipe: Recipe, words: TextEncoder
 ) -> None:
