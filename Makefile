@@ -32,7 +32,9 @@ clean:
 	$(PYTHON) -m venv .venv || { \
 		rm -rf .venv; \
 		echo "python3-venv is missing, installing it"; \
-		$$([ "$$(id -u)" = 0 ] || echo sudo) apt-get install -y python3-venv && $(PYTHON) -m venv .venv; }
+		SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+		$$SUDO apt-get update -q && $$SUDO apt-get install -qy python3-venv && \
+		$(PYTHON) -m venv .venv; }
 
 .venv/.runtime: pyproject.toml constraints.txt | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .

@@ -123,6 +123,28 @@ class Cascade:
             )
         return range(start, sides.index(size) + 1)
 
+    def settings(self, size: int | None, **wishes: object) -> list[dict[str, Any]]:
+        """What `sample` takes as settings, from wishes such as steps=[16, 8] or sampler="heun".
+
+        A wish is one value for every stage, or one for each: of all stages, or of those that lead
+        to `size`. None changes nothing.
+        """
+        count, most = len(self.stages_between(0, size)), len(self.stages)
+        settings: list[dict[str, Any]] = [{} for _ in range(most)]
+        for key, wish in wishes.items():
+            if wish is None:
+                continue
+            each = list(wish) if isinstance(wish, list | tuple) else [wish]
+            if len(each) == 1:
+                each *= most
+            if len(each) not in (count, most):
+                raise ValueError(
+                    f"{key}: {len(each)} values for {count} stages; give one, or one each"
+                )
+            for setting, value in zip(settings, each, strict=False):
+                setting[key] = value
+        return settings
+
     @torch.inference_mode()
     def sample(
         self,
@@ -140,7 +162,8 @@ class Cascade:
         """Draw one picture per caption; returns the picture of every stage that ran, in [-1, 1].
 
         `settings`: overrides of each stage's `SamplingConfig`, one mapping per stage of the model.
-        `size`: side to stop at. `start`: first stage to run, with `lowres` the picture below it.
+        `size`: side to stop at. `start`: first stage to run, with `lowres` the picture below it,
+        which is resized, antialiased, to the side of the stage that it stands for.
         `latents`: noise that the first stage starts from instead of its seeds'.
         """
         if (start > 0) != (lowres is not None):
@@ -155,6 +178,9 @@ class Cascade:
                 raise ValueError(f"{len(text.tokens)} captions, but {len(given)} {name}")
         null = text.null() if negative is None else self.encode([negative] * len(seeds))
         images, image = [], lowres
+        side = self.stages[start - 1].config.side
+        if image is not None and image.shape[-2:] != (side, side):
+            image = interpolate(image, size=(side, side), mode="bicubic", antialias=True)
         for number, stage in stages.items():
             noise = PictureNoise(seeds, number, self.device)
             start_noise = latents if number == start else None
@@ -202,14 +228,16 @@ def match_colours(image: Pictures, lowres: Pictures) -> Pictures:
     white; where nothing says otherwise, the map stays 1.
     """
     shrunk = interpolate(image, size=lowres.shape[-2:], mode="area")
-    pixels = shrunk.double().flatten(2).transpose(1, 2)  # [b n 3]
+    pixels = (
+        shrunk.cpu().double().flatten(2).transpose(1, 2)
+    )  # [b n 3]; not every device has float64
     pixels = pad(pixels, (0, 1), value=1.0)  # red, green, blue, 1
-    drift = lowres.double().flatten(2).transpose(1, 2) - pixels[..., :3]
+    drift = lowres.cpu().double().flatten(2).transpose(1, 2) - pixels[..., :3]
     white = torch.ones_like(pixels[0, :1])  # its drift is 0
-    ridge = 1e-3 * torch.eye(4, dtype=pixels.dtype, device=image.device)
+    ridge = 1e-3 * torch.eye(4, dtype=pixels.dtype)
     hold = pixels.shape[1] * (white.T @ white + ridge)  # [4 4]
     change = torch.linalg.solve(pixels.mT @ pixels + hold, pixels.mT @ drift)  # [b 4 3]
-    change = change.to(image.dtype)
+    change = change.to(image.device, image.dtype)
     shift = torch.einsum("bchw,bcd->bdhw", image, change[:, :3]) + change[:, 3, :, None, None]
     return image + shift
 
@@ -244,11 +272,14 @@ def guided(
     )
 
 
+def network_calls(sampling: SamplingConfig) -> int:
+    """How often a stage asks its network for one picture; Heun asks twice a step but the last."""
+    return 2 * sampling.steps - 1 if sampling.sampler == "heun" else sampling.steps
+
+
 def reporter(stage: StageConfig, on_step: OnStep) -> Callable[[Tensor, Tensor, Tensor], None]:
     """Turn each x0 estimate of a stage into a `Progress`."""
-    steps = stage.sampling.steps
-    calls = 2 * steps - 1 if stage.sampling.sampler == "heun" else steps
-    count = 0
+    calls, count = network_calls(stage.sampling), 0
 
     def report(z: Tensor, x0: Tensor, log_snr: Tensor) -> None:
         nonlocal count

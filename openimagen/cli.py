@@ -6,7 +6,6 @@ Torch and everything that needs it is imported inside the commands: `--help` mus
 import json
 import sys
 import warnings
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -111,6 +110,7 @@ def generate(
 ) -> None:
     """Draw pictures from prompts."""
     from openimagen import pictures
+    from openimagen.config import per_stage
     from openimagen.progress import progress_bar
 
     request = pictures.Request(
@@ -118,8 +118,8 @@ def generate(
         count=count,
         seed=seed,
         size=size,
-        steps=_numbers("--steps", steps, int),
-        guidance=_numbers("--guidance", guidance, float),
+        steps=per_stage("--steps", steps, int),
+        guidance=per_stage("--guidance", guidance, float),
         negative=negative,
         sampler=sampler,
         trace=trace,
@@ -133,17 +133,6 @@ def generate(
             typer.echo(f"{picture.file}  {picture.size}x{picture.size}  seed {picture.seed}")
         if drawn[0].trace:
             typer.echo(f"{drawn[0].trace}  trace")
-
-
-def _numbers(flag: str, text: str | None, kind: Callable[[str], Any]) -> list[Any] | None:
-    if text is None:
-        return None
-    try:
-        return [kind(part) for part in text.split(",")]
-    except ValueError:
-        raise ValueError(
-            f"{flag} {text}: write one number, or one per stage as in 16,8,4"
-        ) from None
 
 
 @app.command()
@@ -215,7 +204,7 @@ def icons(
     with progress_bar("drawing icons", "icons") as advance:
         report = build(
             out,
-            styles=styles.split(",") if styles else None,
+            styles=None if styles is None else styles.split(","),
             source=source,
             limit=limit,
             on_progress=advance,

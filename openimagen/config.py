@@ -4,12 +4,19 @@ A model is text -> embedding -> stage -> stage -> stage -> image. `ModelConfig` 
 `model.json` in a model folder is this file's objects, written down.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Attention = Literal["none", "fused", "cross"]
 Positive = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Natural = Annotated[int, Field(ge=0)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+T = TypeVar("T")
 
 
 class Config(BaseModel):
@@ -31,36 +38,45 @@ class TextConfig(Config):
 # --- the diffusion process ----------------------------------------------------------------------
 
 
-class CosineSchedule(Config):
+class ClippedSchedule(Config):
+    """The ends that log-SNR is clipped to."""
+
+    log_snr_min: Finite = -15.0
+    log_snr_max: Finite = 15.0
+
+    @model_validator(mode="after")
+    def _ends_are_in_order(self) -> "ClippedSchedule":
+        if self.log_snr_min >= self.log_snr_max:
+            raise ValueError(f"log_snr_min must be below log_snr_max, {self.log_snr_max}")
+        return self
+
+
+class CosineSchedule(ClippedSchedule):
     """alpha = cos(pi t / 2) (Nichol & Dhariwal, 2021), shifted as Hoogeboom et al. (2023) do."""
 
     kind: Literal["cosine"] = "cosine"
     shift: float = (
         0.0  # added to the log-SNR; 2 ln(64 / side) keeps a large image as noisy as 64x64
     )
-    log_snr_min: float = -15.0
-    log_snr_max: float = 15.0
 
 
-class LinearSchedule(Config):
+class LinearSchedule(ClippedSchedule):
     """beta linear in t (Ho et al., 2020), used continuously."""
 
     kind: Literal["linear"] = "linear"
-    beta_min: float = 0.1  # 1000 steps of 1e-4
-    beta_max: float = 20.0  # 1000 steps of 0.02
-    log_snr_min: float = -15.0
-    log_snr_max: float = 15.0
+    beta_min: PositiveFloat = 0.1  # 1000 steps of 1e-4
+    beta_max: PositiveFloat = 20.0  # 1000 steps of 0.02
 
 
-class LogNormalSchedule(Config):
+class LogNormalSchedule(ClippedSchedule):
     """ln sigma ~ N(mean, std) in EDM's units (Karras et al., 2022, table 1)."""
 
     kind: Literal["log_normal"] = "log_normal"
-    mean: float = -0.8
-    std: float = 1.6
-    rho: float = 7.0  # spacing of the sampling steps (EDM, eq. 5)
-    log_snr_min: float = -8.76  # sigma = 80
-    log_snr_max: float = 12.4  # sigma = 0.002
+    mean: Finite = -0.8
+    std: PositiveFloat = 1.6
+    rho: PositiveFloat = 7.0  # spacing of the sampling steps (EDM, eq. 5)
+    log_snr_min: Finite = -8.76  # sigma = 80
+    log_snr_max: Finite = 12.4  # sigma = 0.002
 
 
 Schedule = Annotated[
@@ -72,7 +88,7 @@ class LossWeight(Config):
     """Weight of the squared error of x0 as a function of SNR; `most` caps it (min-SNR)."""
 
     kind: Literal["eps", "v", "edm"] = "eps"  # SNR, SNR + 1, SNR + 1 / sigma_data²
-    most: float | None = None  # 5 with kind "eps" is min-SNR-5 (Hang et al., 2023)
+    most: PositiveFloat | None = None  # 5 with kind "eps" is min-SNR-5 (Hang et al., 2023)
 
 
 class DiffusionConfig(Config):
@@ -81,9 +97,9 @@ class DiffusionConfig(Config):
     schedule: Schedule = CosineSchedule()
     prediction: Literal["eps", "x0", "v", "edm"] = "eps"
     loss: LossWeight = LossWeight()
-    sigma_data: float = 0.5  # standard deviation of the pixels, for "edm"
-    aug_log_snr_min: float = -8.0  # noise-conditioning augmentation at level 1
-    aug_log_snr_max: float = 12.0  # and at level 0
+    sigma_data: PositiveFloat = 0.5  # standard deviation of the pixels, for "edm"
+    aug_log_snr_min: Finite = -8.0  # noise-conditioning augmentation at level 1
+    aug_log_snr_max: Finite = 12.0  # and at level 0
 
 
 # --- networks -----------------------------------------------------------------------------------
@@ -174,6 +190,24 @@ class SamplingConfig(Config):
     match_colours: bool = False  # undo a super-resolution stage's colour drift
     log_snr_range: tuple[float, float] | None = None  # first and last; None: the schedule's ends
 
+    @model_validator(mode="after")
+    def _walk_rises(self) -> "SamplingConfig":
+        if self.log_snr_range is not None and self.log_snr_range[0] >= self.log_snr_range[1]:
+            raise ValueError("log_snr_range goes from noise to picture: the first must be lower")
+        return self
+
+
+def per_stage(flag: str, text: str | None, kind: Callable[[str], T]) -> list[T] | None:
+    """The numbers of a flag such as `--steps 16,8,4`; None where it was left out."""
+    if text is None:
+        return None
+    try:
+        return [kind(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(
+            f"{flag} {text}: write one number, or one per stage as in 16,8,4"
+        ) from None
+
 
 class StageConfig(Config):
     """One diffusion model of the cascade."""
@@ -203,6 +237,8 @@ class ModelConfig(Config):
         sides = [stage.side for stage in self.stages]
         if sides != sorted(set(sides)):
             raise ValueError(f"stages must grow: their sides are {sides}")
+        if any(side % below for below, side in pairwise(sides)):
+            raise ValueError(f"each side must be a multiple of the one below: they are {sides}")
         for number, stage in enumerate(self.stages):
             if stage.unet.lowres != (number > 0):
                 raise ValueError(
@@ -222,12 +258,12 @@ class TrainConfig(Config):
     batch: Positive = 64
     accumulate: Positive = 1  # parts a batch is computed in
     optimizer: Literal["adamw", "adafactor"] = "adamw"
-    learning_rate: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = 0.0
-    warmup_images: int = 10_000
+    learning_rate: PositiveFloat = 1e-3
+    betas: tuple[Beta, Beta] = (0.9, 0.99)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    warmup_images: Natural = 10_000
     cooldown: Annotated[float, Field(ge=0, le=1)] = 0.3  # last part of the run, linear to 0
-    clip: float | None = 1.0  # norm of the gradient
+    clip: PositiveFloat | None = 1.0  # norm of the gradient
     ema_images: Positive = 50_000  # time constant of the average, never over a tenth of the run
     text_drop: Annotated[float, Field(ge=0, le=1)] = 0.1
     crop: Positive | None = None  # super-resolution trains on crops of this side, in output pixels
@@ -238,7 +274,7 @@ class TrainConfig(Config):
     preview_images: Positive = 50_000
     preview_prompts: tuple[str, ...] = ()
     keep: Positive = 3  # checkpoints kept
-    seed: int = 0
+    seed: Natural = 0
 
 
 class Recipe(Config):
@@ -254,6 +290,19 @@ class Recipe(Config):
             raise ValueError(
                 f"train names {sorted(self.train)}, the model's stages {sorted(names)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _crops_fit(self) -> "Recipe":
+        below = 0
+        for stage in self.model.stages:
+            crop, scale = self.train[stage.name].crop, stage.side // (below or stage.side)
+            if crop is not None and (crop > stage.side or crop % scale):
+                raise ValueError(
+                    f"train.{stage.name}.crop is {crop}: it must be a multiple of {scale}, "
+                    f"at most {stage.side}"
+                )
+            below = stage.side
         return self
 
 

@@ -8,8 +8,8 @@ def find_device(name: str | None = None) -> torch.device:
     if name is not None:
         try:
             device = torch.device(name)
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
+            torch.empty(0, device=device).cpu()
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise ValueError(f"device {name} cannot be used here; try --device cpu") from error
         return device
     if torch.cuda.is_available():

@@ -39,7 +39,7 @@ def log_snr_at(schedule: Schedule, t: Float[Tensor, "..."]) -> Float[Tensor, "..
 
     For the log-normal schedule t is the quantile: uniform t gives EDM's distribution of noise.
     """
-    t = t.double()
+    device, t = t.device, t.cpu().double()  # not every device has float64
     match schedule:
         case CosineSchedule(shift=shift):
             log_snr = -2 * torch.log(torch.tan(math.pi / 2 * t)) + shift
@@ -48,7 +48,7 @@ def log_snr_at(schedule: Schedule, t: Float[Tensor, "..."]) -> Float[Tensor, "..
             log_snr = -torch.log(torch.expm1(integral))
         case LogNormalSchedule(mean=mean, std=std):
             log_snr = -2 * (mean + std * torch.special.ndtri(t))
-    return log_snr.clamp(schedule.log_snr_min, schedule.log_snr_max).float()
+    return log_snr.clamp(schedule.log_snr_min, schedule.log_snr_max).float().to(device)
 
 
 def time_at(schedule: Schedule, log_snr: Float[Tensor, "..."]) -> Float[Tensor, "..."]:

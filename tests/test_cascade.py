@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -135,6 +136,54 @@ def test_settings_are_each_stages_own(tiny: Cascade, calls: list[list[tuple[obje
     assert [len(given[0][0]) for given in calls] == [2, 2, 1]
     tiny.sample(PROMPTS[:1], [0], settings=[{"steps": 1}])  # the others keep theirs
     assert [len(given) for given in calls] == [2 + 1, 3 + 3, 4 + 3]
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"guidance_interval": (50.0, 60.0)},
+        {"guidance_rescale": 0.9},
+        {"log_snr_range": (-2.0, 2.0)},
+        {"percentile": 50.0},
+    ],
+)
+def test_each_setting_of_sampling_changes_the_picture(tiny: Cascade, wish: dict[str, Any]) -> None:
+    threshold = "dynamic" if "percentile" in wish else "none"  # dynamic hides a rescaling
+
+    def sample(more: dict[str, Any]) -> Tensor:
+        settings = [{"guidance": 3.0, "threshold": threshold, **more}]
+        return tiny.sample(PROMPTS, SEEDS, size=16, settings=settings)[0]
+
+    assert differs(sample(wish), sample({})).all()
+
+
+def test_guidance_outside_its_interval_is_off(tiny: Cascade) -> None:
+    never = {"guidance": 3.0, "guidance_interval": (50.0, 60.0)}
+    (outside,) = tiny.sample(PROMPTS, SEEDS, size=16, settings=[never])
+    (off,) = tiny.sample(PROMPTS, SEEDS, size=16, settings=[{"guidance": 1.0}])
+    torch.testing.assert_close(outside, off, atol=1e-4, rtol=0)
+
+
+def test_a_picture_of_any_size_can_be_started_from(tiny: Cascade) -> None:
+    stripes = torch.ones(3, 3, 300, 300)
+    stripes[..., 1::3] = -1.0  # finer than a pixel of the 16 that the stage takes
+    (fine, *_) = tiny.sample(PROMPTS, SEEDS, start=1, lowres=stripes)
+    flat = torch.full((3, 3, 16, 16), 1 / 3)
+    (same, *_) = tiny.sample(PROMPTS, SEEDS, start=1, lowres=flat)
+    torch.testing.assert_close(fine, same, atol=0.1, rtol=0)
+
+
+def test_a_wish_is_for_every_stage_or_one_each(tiny: Cascade) -> None:
+    assert tiny.settings(None, steps=None) == [{}, {}, {}]
+    assert tiny.settings(None, steps=[3], guidance=(4.0, 1.0, 1.5), sampler="heun") == [
+        {"steps": 3, "guidance": 4.0, "sampler": "heun"},
+        {"steps": 3, "guidance": 1.0, "sampler": "heun"},
+        {"steps": 3, "guidance": 1.5, "sampler": "heun"},
+    ]
+    below = tiny.stages[1].config.side
+    assert tiny.settings(below, steps=[3, 2]) == [{"steps": 3}, {"steps": 2}, {}]
+    with pytest.raises(ValueError, match="steps: 2 values for 3 stages; give one, or one each"):
+        tiny.settings(None, steps=[3, 2])
 
 
 # --- noise ----------------------------------------------------------------------------------------
@@ -286,6 +335,17 @@ def test_colours_that_drifted_are_brought_back_to_those_below() -> None:
     assert after < before / 10
     alone = match_colours(drifted[:1], below[:1])  # each picture has a map of its own
     torch.testing.assert_close(match_colours(drifted, below)[:1], alone)
+
+
+def test_white_stays_white_whatever_drifted() -> None:
+    generator = torch.Generator().manual_seed(0)
+    truth = 0.5 * torch.rand(1, 3, 32, 32, generator=generator) - 0.25
+    truth[..., :16] = 1.0  # half of it is ground
+    drifted = torch.where(truth == 1, truth, truth + 0.2)
+    ground = match_colours(drifted, avg_pool2d(truth, 4))[..., :16]
+    free = match_colours(truth + 0.2, avg_pool2d(truth, 4))[..., :16]  # ground that drifted too
+    assert (ground - 1).abs().max() < 0.03
+    assert (free - 1.2).abs().max() > 0.05
 
 
 def test_colours_that_did_not_drift_stay() -> None:

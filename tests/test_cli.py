@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from openimagen import model_folder
+from openimagen import model_folder, pictures
 from openimagen.cli import app
 
 Run = Callable[..., Result]
@@ -104,6 +104,12 @@ TRAIN = "train tiny --data {data} --out {out}"
         ("data icons {out} --styles nato", "no such style: nato; choose from fluent-emoji"),
         ("data icons {out} --source {out}", "does not exist"),
         ("generate ' ' --out {out}", "prompt is empty"),
+        ("generate fox --model nowhere --out {out}", "no model nowhere"),
+        ("generate fox --size 100 --out {out}", "size 100 is no stage of emoji"),
+        ("generate fox --steps 1,x --out {out}", "--steps 1,x: write one number"),
+        ("generate fox --steps 1,2,3,4 --out {out}", "steps: 4 values for 3 stages"),
+        ("generate fox --device meta --out {out}", "try --device cpu"),
+        ("data icons {out} --styles=", "no such style"),
     ],
 )
 def test_a_wrong_request_is_one_line_and_status_2(folder: Path, words: str, message: str) -> None:
@@ -117,6 +123,32 @@ def test_a_wrong_request_is_one_line_and_status_2(folder: Path, words: str, mess
     assert message in result.stderr.lower().replace(str(root).lower(), str(root))
     assert result.stderr.startswith("openimagen: ") and result.stderr.count("\n") == 1
     assert result.stdout == "" and not places["out"].exists()
+
+
+# --- drawing ------------------------------------------------------------------------------------
+
+
+def test_every_flag_of_generate_reaches_the_drawing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def draw(*request: object) -> list[pictures.Drawn]:
+        asked.append(request[:4])
+        return [pictures.Drawn("fox-3.png", "fox", 3, 64, "mine", 0.5, "strip.png")]
+
+    monkeypatch.setattr(pictures, "draw", draw)
+    words = ["generate", "fox", "cat", "--model", "mine", "-n", "2", "--seed", "3", "--size", "64"]
+    words += ["--steps", "9,5", "--guidance", "2.5", "--negative", "grey", "--sampler", "heun"]
+    words += ["--out", str(tmp_path), "--trace", "strip.png", "--device", "cpu"]
+    result = run(*words)
+    request = pictures.Request(
+        ["fox", "cat"], 2, 3, 64, [9, 5], [2.5], "grey", "heun", Path("strip.png")
+    )
+    assert asked == [("mine", request, tmp_path, "cpu")]
+    assert result.stdout == "fox-3.png  64x64  seed 3\nstrip.png  trace\n"
+    told = json.loads(run(*words, "--json").stdout)
+    assert told == [vars(pictures.Drawn("fox-3.png", "fox", 3, 64, "mine", 0.5, "strip.png"))]
 
 
 # --- the corpus -----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from openimagen.config import (
     SamplingConfig,
     UNetConfig,
 )
-from openimagen.recipes import load
+from openimagen.recipes import load, override
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,32 @@ def test_a_cascade_must_grow_and_see_what_is_below() -> None:
     ):
         with pytest.raises(ValidationError, match=fix):
             ModelConfig(name="wrong", stages=stages)
+
+
+def test_sides_are_whole_multiples() -> None:
+    odd = PAPER_SR256.model_copy(update={"side": 96})
+    with pytest.raises(ValidationError, match=r"a multiple of the one below: they are \[64, 96\]"):
+        ModelConfig(name="wrong", stages=(PAPER_BASE64, odd))
+
+
+@pytest.mark.parametrize(
+    ("setting", "fix"),
+    [
+        ("train.base.learning_rate=-1", "greater than 0"),
+        ("train.base.learning_rate=NaN", "finite|greater than 0"),
+        ("train.base.betas=[2, 3]", "less than 1"),
+        ("train.base.seed=-1", "greater than or equal to 0"),
+        ("train.sr256.crop=62", "train.sr256.crop is 62: it must be a multiple of 4, at most 256"),
+        ("train.sr256.crop=512", "at most 256"),
+        ("model.stages.base.diffusion.sigma_data=0", "greater than 0"),
+        ("model.stages.base.diffusion.schedule.rho=0", "greater than 0"),
+        ("model.stages.base.diffusion.schedule.log_snr_min=50", "log_snr_min must be below"),
+        ("model.stages.base.sampling.log_snr_range=[5, -5]", "the first must be lower"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(setting: str, fix: str) -> None:
+    with pytest.raises(ValueError, match=fix):
+        override(load("tiny"), [setting])
 
 
 @pytest.mark.parametrize("weight", [-1.0, float("inf"), float("nan")])

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from openimagen import model_folder
-from openimagen.pictures import Request, describe_models, draw, file_for, free_name
+from openimagen.pictures import Request, batches, describe_models, draw, file_for, free_name
 
 OUT = Path("out")
 
@@ -66,12 +66,37 @@ def test_a_request_becomes_files(tiny_folder: Path, tmp_path: Path) -> None:
     assert [(picture.prompt, picture.seed) for picture in drawn] == [
         ("a fox", 4), ("a fox", 5), ("sailboat", 4), ("sailboat", 5),
     ]  # fmt: skip
-    assert calls == [(1, 2), (2, 2), (1, 1)]
+    assert calls == [(1, 3), (2, 3), (3, 3)]
     for picture in drawn:
         with Image.open(picture.file) as image:
             assert (image.format, image.mode, image.size) == ("PNG", "RGB", (32, 32))
         assert (picture.size, picture.model) == (32, str(tiny_folder)) and picture.seconds >= 0
     assert json.loads(json.dumps([vars(picture) for picture in drawn]))[0]["seed"] == 4
+
+
+@pytest.mark.parametrize(("prompts", "count"), [(1, 1), (3, 1), (20, 1), (3, 3), (2, 20), (5, 8)])
+def test_every_prompt_is_drawn_with_every_seed_in_batches(prompts: int, count: int) -> None:
+    names, seeds = [f"thing {n}" for n in range(prompts)], [*range(7, 7 + count)]
+    parts = list(batches(names, seeds))
+    assert max(len(some) * len(numbers) for some, numbers in parts) <= 8
+    jobs = [(name, seed) for some, numbers in parts for name in some for seed in numbers]
+    assert sorted(jobs) == sorted((name, seed) for name in names for seed in seeds)
+
+
+def test_what_was_drawn_before_an_interruption_is_kept(tiny_folder: Path, tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        if done > total / 2:
+            raise KeyboardInterrupt
+
+    request = Request(["fox"], count=16, size=16)
+    with pytest.raises(KeyboardInterrupt):
+        draw(str(tiny_folder), request, tmp_path / "out", "cpu", stop)
+    assert len([*(tmp_path / "out").iterdir()]) == 8
+
+
+def test_a_folder_may_have_a_dot_in_its_name(tiny_folder: Path, tmp_path: Path) -> None:
+    drawn = draw(str(tiny_folder), Request(["fox"], size=16), tmp_path / "pictures.v2", "cpu")
+    assert drawn[0].file == str(tmp_path / "pictures.v2" / "fox-0.png")
 
 
 def test_the_same_request_again_draws_the_same_into_other_files(
@@ -107,6 +132,9 @@ def test_a_trace_is_written_beside_and_overwrites_nothing(
     [
         (Request([" "]), "out", "the prompt is empty"),
         (Request(["fox"]), "fox.gif", "pictures are written as .png"),
+        (Request(["fox"]), "tiny/model.json/deep", "nothing can be written in .*model.json"),
+        (Request(["fox"]), "tiny/model.json", "nothing can be written in .*model.json"),
+        (Request(["fox"], trace=Path("tiny/model.json/a.png")), "out", "nothing can be written"),
         (Request(["fox"], trace=Path("strip")), "out", "the trace is written as .png"),
         (Request(["fox"], trace=Path("strip.mp4")), "out", "the trace is written as .png"),
         (Request(["fox"], sampler="euler"), "out", "sampler euler"),
@@ -114,8 +142,14 @@ def test_a_trace_is_written_beside_and_overwrites_nothing(
     ],
 )
 def test_a_wrong_request_leaves_nothing_behind(
-    tiny_folder: Path, tmp_path: Path, request_: Request, out: str, message: str
+    tiny_folder: Path,
+    tmp_path: Path,
+    request_: Request,
+    out: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=message):
         draw(str(tiny_folder), request_, tmp_path / out, "cpu")
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]

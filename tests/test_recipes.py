@@ -26,6 +26,10 @@ def test_a_file_is_a_recipe(tmp_path: Path, tiny: Recipe) -> None:
     mine = tmp_path / "mine.py"
     mine.write_text(SMALL.read_text().replace('name="tiny"', 'name="mine"'))
     assert recipes.load(str(mine)).model.name == "mine"
+    for broken, reason in (("def recipe(:", "SyntaxError"), ("1 / 0", "ZeroDivisionError")):
+        (tmp_path / "broken.py").write_text(broken)
+        with pytest.raises(ValueError, match=f"broken.py does not run: {reason}"):
+            recipes.load(str(tmp_path / "broken.py"))
     (tmp_path / "none.py").write_text("recipe = 3")
     with pytest.raises(ValueError, match=r"def recipe\(\) -> Recipe"):
         recipes.load(str(tmp_path / "none.py"))

@@ -25,6 +25,7 @@ from torch.nn.functional import normalize
 
 from openimagen import model_folder
 from openimagen.cascade import Cascade
+from openimagen.config import per_stage
 from openimagen.data.folder import read_folder
 from openimagen.data.images import load, square, to_pil
 from openimagen.device import find_device
@@ -324,7 +325,11 @@ def main(
     try:
         where = find_device(device)
         cascade = model_folder.load(model_folder.find_model(model), where)
-        settings = stage_settings(cascade, size, steps, guidance)
+        settings = cascade.settings(
+            size,
+            steps=per_stage("--steps", steps, int),
+            guidance=per_stage("--guidance", guidance, float),
+        )
         with progress_bars("pictures") as bars:
             report = measure(
                 drawer(
@@ -351,27 +356,6 @@ def main(
     except (ValueError, OSError) as error:
         typer.echo(f"retrieval: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2 if isinstance(error, ValueError) else 1) from None
-
-
-def stage_settings(
-    cascade: Cascade, size: int | None, steps: str | None, guidance: str | None
-) -> list[dict[str, Any]]:
-    """What "16,8,4" and "4" change in each stage. ValueError for no number, or too few or many."""
-    reach, most = len(cascade.stages_between(0, size)), len(cascade.stages)
-    settings: list[dict[str, Any]] = [{} for _ in range(most)]
-    for key, text, kind in (("steps", steps, int), ("guidance", guidance, float)):
-        if text is None:
-            continue
-        try:
-            values = [kind(part) for part in text.split(",")]
-        except ValueError:
-            raise ValueError(f"--{key} {text}: write a number, or one per stage: 16,8,4") from None
-        if len(values) not in (1, reach, most):
-            raise ValueError(f"--{key} {text}: give one number, or {reach}, one per stage")
-        each = values * most if len(values) == 1 else values
-        for setting, value in zip(settings, each, strict=False):
-            setting[key] = value
-    return settings
 
 
 def _bar(bars: Progress, title: str) -> Advance:

@@ -24,8 +24,12 @@ def load(name: str) -> Recipe:
     if path.suffix != ".py" or not path.is_file():
         known = ", ".join(names())
         raise ValueError(f"no recipe {name}: choose one of {known}, or give a .py file")
-    make = runpy.run_path(str(path)).get("recipe")
-    recipe = make() if callable(make) else None
+    try:
+        make = runpy.run_path(str(path)).get("recipe")
+        recipe = make() if callable(make) else None
+    except Exception as error:  # anybody's Python
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"{path} does not run: {reason}") from error
     if not isinstance(recipe, Recipe):
         raise ValueError(f"{path} must define `def recipe() -> Recipe`")
     return recipe

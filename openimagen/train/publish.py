@@ -1,40 +1,61 @@
 """Join what several runs made of one recipe's stages into a model folder to give away.
 
-python -m openimagen.train.publish RECIPE OUT EXPORT...
+python -m openimagen.train.publish RECIPE OUT STAGE=MODEL...
+
+MODEL is a run's export, or any other model folder or name.
 """
 
-import sys
 from pathlib import Path
+from typing import Annotated
 
 import torch
+import typer
 
 from openimagen import model_folder, recipes
 from openimagen.cascade import Cascade, Stage
-from openimagen.config import Recipe
+from openimagen.config import Recipe, StageConfig
+from openimagen.unet import UNet
 
 
-def publish(recipe: Recipe, exports: list[Path], out: Path) -> None:
-    """Write the recipe's model to `out` in bfloat16, weights from the last export that has them.
+def publish(recipe: Recipe, sources: dict[str, Path], out: Path) -> None:
+    """Write the recipe's model to `out` in bfloat16, each stage's weights from its model folder.
 
-    Sampling settings are the recipe's as it is now. Raises ValueError for a stage nobody trained,
-    or weights of another network than the recipe's.
+    Sampling settings are the recipe's as it is now. Raises ValueError for a stage without source,
+    a source without the stage's weights, or weights of another network than the recipe's.
     """
-    found: dict[str, Stage] = {}
-    for folder in exports:
-        for stage in model_folder.load(folder).stages:
-            if stage.net is not None:
-                found[stage.config.name] = stage
-    stages = []
-    for config in recipe.model.stages:
-        given = found.get(config.name)
-        if given is None:
-            raise ValueError(f"no export has weights of stage {config.name}: train it first")
-        if given.config.unet != config.unet or given.config.diffusion != config.diffusion:
-            raise ValueError(f"stage {config.name} was trained from another recipe")
-        stages.append(Stage(config, given.net))
+    names = [config.name for config in recipe.model.stages]
+    if set(sources) != set(names):
+        raise ValueError(f"name a model for each of {', '.join(names)}, as in {names[0]}=FOLDER")
+    stages = [
+        Stage(config, _weights(config, sources[config.name])) for config in recipe.model.stages
+    ]
     model_folder.save(Cascade(recipe.model, stages), out, torch.bfloat16)
 
 
+def _weights(config: StageConfig, folder: Path) -> UNet:
+    given = {stage.config.name: stage for stage in model_folder.load(folder).stages}
+    stage = given.get(config.name)
+    if stage is None or stage.net is None:
+        raise ValueError(f"{folder} has no weights of stage {config.name}: train it first")
+    if stage.config.unet != config.unet or stage.config.diffusion != config.diffusion:
+        raise ValueError(f"stage {config.name} of {folder} was trained from another recipe")
+    return stage.net
+
+
+def main(
+    recipe: str, out: Path, sources: Annotated[list[str], typer.Argument(metavar="STAGE=MODEL")]
+) -> None:
+    """Join the stages of several runs into one model folder."""
+    try:
+        pairs = [source.split("=", 1) for source in sources]
+        if unnamed := [pair[0] for pair in pairs if len(pair) == 1]:
+            raise ValueError(f"{unnamed[0]}: write STAGE=MODEL, as in base=runs/mine/export")
+        folders = {stage: model_folder.find_model(model) for stage, model in pairs}
+        publish(recipes.load(recipe), folders, out)
+    except ValueError as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(2) from None
+
+
 if __name__ == "__main__":
-    name, out, *exports = sys.argv[1:]
-    publish(recipes.load(name), [Path(export) for export in exports], Path(out))
+    typer.run(main)

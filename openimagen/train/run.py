@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,6 +54,7 @@ def train(
     pictures = read_folder(data)
     given = given_stages(recipe, chosen, init) if init else []
     encoder = CachedEncoder(TextEncoder.load(recipe.model.text, device=where))
+    check_width(recipe, encoder)
 
     begin(recipe, out, given)
     for name in chosen:
@@ -79,6 +81,16 @@ def resolved(recipe: Recipe, device: torch.device) -> Recipe:
 
 
 # --- the run's folder -----------------------------------------------------------------------------
+
+
+def check_width(recipe: Recipe, encoder: CachedEncoder) -> None:
+    """Refuse a network that is made for other text states than the encoder's."""
+    for stage in recipe.model.stages:
+        if stage.unet.text_width != encoder.width:
+            raise ValueError(
+                f"model.stages.{stage.name}.unet.text_width is {stage.unet.text_width}: "
+                f"{recipe.model.text.encoder} gives {encoder.width}"
+            )
 
 
 def check_run(recipe: Recipe, out: Path, resume: bool) -> None:
@@ -189,7 +201,9 @@ def make_trainee(recipe: Recipe, name: str, out: Path, device: torch.device) -> 
 def open_data(pictures: Pictures, trainee: Trainee) -> PictureSet:
     """The stage's stream of pictures: decoded once if that fits the cache, else each time."""
     side = trainee.config.side
-    fits = 3 * side**2 * len(pictures.pairs) <= CACHE_BYTES
+    size, cache = 3 * side**2 * len(pictures.pairs), cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    fits = size <= min(CACHE_BYTES, shutil.disk_usage(cache).free // 2)
     with progress_bar(f"reading pictures at {side}", "pictures") as advance:
         return PictureSet(
             pictures,
@@ -197,7 +211,7 @@ def open_data(pictures: Pictures, trainee: Trainee) -> PictureSet:
             crop=trainee.train.crop,
             align=trainee.scale,
             seed=trainee.train.seed,
-            cache=cache_folder() if fits else None,
+            cache=cache if fits else None,
             on_progress=advance,
         )
 

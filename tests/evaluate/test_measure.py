@@ -23,7 +23,6 @@ from openimagen.evaluate.retrieval import (
     measure,
     prototypes_of,
     retrieval,
-    stage_settings,
 )
 from openimagen.recipes.tiny import recipe
 from openimagen.unet import UNet
@@ -244,21 +243,6 @@ def test_pictures_are_drawn_by_number_not_by_batch(
 def difference(one: Image.Image, other: Image.Image) -> int:
     """The largest of any pixel, in 0..255."""
     return max(high for _, high in ImageChops.difference(one, other).getextrema())
-
-
-def test_settings_for_every_stage_or_one_each(model: Path) -> None:
-    cascade = model_folder.load(model)
-    cascade.stages = [Stage(stage) for stage in recipe().model.stages]
-    assert stage_settings(cascade, None, None, None) == [{}, {}, {}]
-    assert stage_settings(cascade, None, "3", "4,1,1.5") == [
-        {"steps": 3, "guidance": 4.0},
-        {"steps": 3, "guidance": 1.0},
-        {"steps": 3, "guidance": 1.5},
-    ]
-    assert stage_settings(cascade, 256, "3,2", None) == [{"steps": 3}, {"steps": 2}, {}]
-    for steps, complaint in (("3,2", "give one number, or 3"), ("3,x,1", "write a number")):
-        with pytest.raises(ValueError, match=complaint):
-            stage_settings(cascade, None, steps, None)
 
 
 def command(*words: object) -> tuple[int, str, str]:

@@ -14,14 +14,14 @@ from safetensors.torch import load_file, save_file
 from tiny_models import CAPTIONS, FAMILIES, HARD, assert_same, load, transformers_says
 from torch.nn.functional import cosine_similarity
 
-from openimagen import text
-from openimagen.text import CachedEncoder, TextEmbedding, TextEncoder
+from openimagen import encoder_files
+from openimagen.text import CachedEncoder, TextEmbedding, TextEncoder, stack_rows
 
 # --- the embedding --------------------------------------------------------------------------------
 
 
 def embedding(*lengths: int) -> TextEmbedding:
-    states, mask = text.stack_rows([torch.rand(length, 3) + 1 for length in lengths])
+    states, mask = stack_rows([torch.rand(length, 3) + 1 for length in lengths])
     return TextEmbedding(states, mask)
 
 
@@ -192,7 +192,7 @@ def test_any_string_can_be_encoded(minilm: TextEncoder) -> None:
 
 
 def test_minilm_says_what_transformers_says(minilm: TextEncoder) -> None:
-    folder = text.find_encoder("minilm")
+    folder = encoder_files.find_encoder("minilm")
     assert minilm.width == 384
     with pytest.warns(UserWarning, match="cut to 64 tokens"):
         result = minilm(HARD)
@@ -208,18 +208,18 @@ def test_minilm_knows_a_kitten_from_an_airplane(minilm: TextEncoder) -> None:
 def test_altered_minilm_weights_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    package = tmp_path / text.MINILM_PACKAGE
-    shutil.copytree(text.find_encoder("minilm"), package / "model")
+    package = tmp_path / encoder_files.MINILM_PACKAGE
+    shutil.copytree(encoder_files.find_encoder("minilm"), package / "model")
     (package / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    assert text.find_encoder("minilm") == package / "model"
+    assert encoder_files.find_encoder("minilm") == package / "model"
     with (package / "model" / "model.safetensors").open("r+b") as file:
         file.seek(-1, 2)
         last = file.read(1)
         file.seek(-1, 2)
         file.write(bytes([last[0] ^ 1]))
     with pytest.raises(ValueError, match="weights were altered: reinstall"):
-        text.find_encoder("minilm")
+        encoder_files.find_encoder("minilm")
 
 
 def test_minilm_draws_at_once_because_transformers_is_not_imported() -> None:

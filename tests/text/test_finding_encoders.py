@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import CAPTIONS, load
 
-from openimagen import text
+from openimagen import encoder_files
 from openimagen.config import TextConfig
 from openimagen.text import TextEncoder
 
@@ -25,7 +25,7 @@ def test_a_missing_encoder_names_its_download(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ValueError, match=r"not on this machine .* `hf download acme/t5`") as error:
-        text.find_encoder("acme/t5")
+        encoder_files.find_encoder("acme/t5")
     assert "\n" not in str(error.value)
     assert bool(attempts) != offline
     attempts.clear()
@@ -56,12 +56,29 @@ def test_a_folder_that_is_not_whole_is_refused(copy: Callable[[str], Path]) -> N
     load(folder)
 
 
-def test_pickles_are_not_read(copy: Callable[[str], Path]) -> None:
+def test_weights_in_torch_s_own_format_are_read_as_tensors_only(
+    copy: Callable[[str], Path], tmp_path: Path
+) -> None:
     folder = copy("t5")
-    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    expected = load(folder)(CAPTIONS)
+    weights = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
-    with pytest.raises(ValueError, match=r"pickles are not read: .* convert it"):
+    torch.save(weights, folder / "pytorch_model.bin")
+    assert torch.equal(load(folder)(CAPTIONS).tokens, expected.tokens)
+    torch.save({**weights, "trap": Trap(tmp_path / "sprung")}, folder / "pytorch_model.bin")
+    with pytest.raises(ValueError, match="more than tensors"):
         load(folder)
+    assert not (tmp_path / "sprung").exists()
+
+
+class Trap:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[Path, str]]:
+        return Path.write_text, (self.path, "sprung")
 
 
 def test_a_missing_shard_is_noticed(copy: Callable[[str], Path]) -> None:
@@ -119,9 +136,9 @@ def test_the_first_t5s_carry_only_a_sentencepiece_model(
         pad_id=0, eos_id=1, unk_id=2, bos_id=-1, hard_vocab_limit=False, minloglevel=2,
     )  # fmt: skip
     pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model"))
-    tokenizer = text.load_tokenizer(folder)
+    tokenizer = encoder_files.load_tokenizer(folder)
     for caption in CAPTIONS:
         assert tokenizer.encode(caption).ids == [*pieces.encode(caption), 1]
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
     with pytest.raises(ValueError, match=r"pip install 'openimagen\[t5\]'"):
-        text.load_tokenizer(folder)
+        encoder_files.load_tokenizer(folder)

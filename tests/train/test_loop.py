@@ -118,6 +118,11 @@ def test_the_step_goes_at_the_rate_of_its_clock(
     assert trainee.optimizer.param_groups[0]["lr"] == pytest.approx(3e-3 * 5 / 20)
 
 
+def test_the_optimiser_is_as_the_recipe_says(new_trainee: NewTrainee) -> None:
+    group = new_trainee(betas=(0.5, 0.7), weight_decay=0.3).optimizer.param_groups[0]
+    assert (*group["betas"], group["weight_decay"]) == (0.5, 0.7, 0.3)
+
+
 def test_bfloat16_is_for_the_arithmetic_alone(
     new_trainee: NewTrainee, batch: Batch, encoder: CachedEncoder
 ) -> None:

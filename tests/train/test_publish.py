@@ -1,5 +1,6 @@
 """Several runs of one recipe become one model, in the weights' own words rounded to bfloat16."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -16,18 +17,24 @@ def recipe_of(cascade: Cascade) -> Recipe:
     return Recipe(model=cascade.config, train={name: TrainConfig(images=1) for name in names})
 
 
-def export(cascade: Cascade, number: int, folder: Path) -> Path:
-    """A run that trained one stage and left the others without weights."""
-    stages = [
-        stage if n == number else Stage(stage.config) for n, stage in enumerate(cascade.stages)
-    ]
-    model_folder.save(Cascade(cascade.config, stages), folder)
-    return folder
+def runs_of(cascade: Cascade, tmp_path: Path) -> dict[str, Path]:
+    """One run per stage; each also carries the stages that it was begun with, with zero weights."""
+    runs = {}
+    for config in cascade.config.stages:
+        stages = []
+        for stage in cascade.stages:
+            net = copy.deepcopy(stage.trained())
+            if stage.config.name != config.name:
+                for weight in net.parameters():
+                    torch.nn.init.zeros_(weight)
+            stages.append(Stage(stage.config, net))
+        runs[config.name] = tmp_path / config.name
+        model_folder.save(Cascade(cascade.config, stages), runs[config.name])
+    return runs
 
 
-def test_each_stage_comes_from_the_run_that_trained_it(tiny: Cascade, tmp_path: Path) -> None:
-    runs = [export(tiny, n, tmp_path / str(n)) for n in range(len(tiny.stages))]
-    publish(recipe_of(tiny), runs, tmp_path / "out")
+def test_each_stage_comes_from_the_run_named_for_it(tiny: Cascade, tmp_path: Path) -> None:
+    publish(recipe_of(tiny), runs_of(tiny, tmp_path), tmp_path / "out")
     published = model_folder.load(tmp_path / "out")
     assert published.config == tiny.config
     for ours, theirs in zip(published.stages, tiny.stages, strict=True):
@@ -36,15 +43,19 @@ def test_each_stage_comes_from_the_run_that_trained_it(tiny: Cascade, tmp_path: 
 
 
 def test_a_stage_that_nobody_trained_is_named(tiny: Cascade, tmp_path: Path) -> None:
-    only_base = export(tiny, 0, tmp_path / "base")
-    name = tiny.stages[1].config.name
-    with pytest.raises(ValueError, match=f"no export has weights of stage {name}"):
-        publish(recipe_of(tiny), [only_base], tmp_path / "out")
+    runs = runs_of(tiny, tmp_path)
+    first, second = tiny.config.stages[:2]
+    bare = [Stage(stage.config, None) for stage in tiny.stages]
+    model_folder.save(Cascade(tiny.config, bare), tmp_path / "bare")
+    with pytest.raises(ValueError, match=f"bare has no weights of stage {second.name}"):
+        publish(recipe_of(tiny), runs | {second.name: tmp_path / "bare"}, tmp_path / "out")
+    del runs[first.name]
+    with pytest.raises(ValueError, match=f"as in {first.name}=FOLDER"):
+        publish(recipe_of(tiny), runs, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_weights_of_another_diffusion_are_refused(tiny: Cascade, tmp_path: Path) -> None:
-    runs = [export(tiny, n, tmp_path / str(n)) for n in range(len(tiny.stages))]
     recipe = recipe_of(tiny)
     base = recipe.model.stages[0]
     other = base.model_copy(
@@ -52,4 +63,6 @@ def test_weights_of_another_diffusion_are_refused(tiny: Cascade, tmp_path: Path)
     )
     model = recipe.model.model_copy(update={"stages": (other, *recipe.model.stages[1:])})
     with pytest.raises(ValueError, match="another recipe"):
-        publish(recipe.model_copy(update={"model": model}), runs, tmp_path / "out")
+        publish(
+            recipe.model_copy(update={"model": model}), runs_of(tiny, tmp_path), tmp_path / "out"
+        )

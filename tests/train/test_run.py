@@ -75,6 +75,15 @@ def test_the_precision_is_what_the_device_has(
         train(recipe, folder, tmp_path / "True", stage="base", device="cpu", resume=True)
 
 
+def test_a_network_for_another_encoder_is_refused(
+    recipe: Recipe, folder: Path, tmp_path: Path
+) -> None:
+    recipe = override(recipe, ["model.stages.base.unet.text_width=100"])
+    with pytest.raises(ValueError, match="text_width is 100: minilm gives 12"):
+        train(recipe, folder, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_export_is_the_average_and_draws(
     finished: Path, recipe: Recipe, words: TextEncoder
 ) -> None:
