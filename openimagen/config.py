@@ -215,6 +215,20 @@ class ModelConfig(Config):
 # --- training -----------------------------------------------------------------------------------
 
 
+class LoRA(Config):
+    """Low-rank adaptation: what is added to a frozen layer is alpha / rank times B A."""
+
+    rank: Positive = 16
+    alpha: Positive = 16
+
+
+class Prior(Config):
+    """DreamBooth's prior preservation: half of each batch are the model's own earlier pictures."""
+
+    prompts: Annotated[tuple[str, ...], Field(min_length=1)]  # what else it should still draw
+    pictures: Positive = 64  # drawn before training, over all prompts
+
+
 class TrainConfig(Config):
     """How one stage is trained. The clock is images seen."""
 
@@ -238,6 +252,8 @@ class TrainConfig(Config):
     preview_images: Positive = 50_000
     preview_prompts: tuple[str, ...] = ()
     keep: Positive = 3  # checkpoints kept
+    lora: LoRA | None = None  # train small additions to the weights of --init
+    prior: Prior | None = None  # keep what the model of --init can draw
     seed: int = 0
 
 
