@@ -150,7 +150,9 @@ def models(as_json: Json = False) -> None:
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name (tiny, emoji) or a .py file.")],
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe's name, as tiny or own_folder, or a .py file.")
+    ],
     data: Annotated[Path, typer.Option(help="Folder of captioned pictures.")],
     out: Annotated[Path, typer.Option(help="Where the run lives.")],
     stage: Annotated[str, typer.Option(help="A stage's name, or all in turn.")] = "all",

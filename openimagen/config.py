@@ -251,6 +251,20 @@ class ModelConfig(Config):
 # --- training -----------------------------------------------------------------------------------
 
 
+class LoRA(Config):
+    """Low-rank adaptation: what is added to a frozen layer is alpha / rank times B A."""
+
+    rank: Positive = 16
+    alpha: Positive = 16
+
+
+class Prior(Config):
+    """DreamBooth's prior preservation: half of each batch are the model's own earlier pictures."""
+
+    prompts: Annotated[tuple[str, ...], Field(min_length=1)]  # what else it should still draw
+    pictures: Positive = 64  # drawn before training, over all prompts
+
+
 class TrainConfig(Config):
     """How one stage is trained. The clock is images seen."""
 
@@ -258,7 +272,7 @@ class TrainConfig(Config):
     batch: Positive = 64
     accumulate: Positive = 1  # parts a batch is computed in
     optimizer: Literal["adamw", "adafactor"] = "adamw"
-    learning_rate: PositiveFloat = 1e-3
+    learning_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-3
     betas: tuple[Beta, Beta] = (0.9, 0.99)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     warmup_images: Natural = 10_000
@@ -274,6 +288,8 @@ class TrainConfig(Config):
     preview_images: Positive = 50_000
     preview_prompts: tuple[str, ...] = ()
     keep: Positive = 3  # checkpoints kept
+    lora: LoRA | None = None  # train small additions to the weights of --init
+    prior: Prior | None = None  # keep what the model of --init can draw
     seed: Natural = 0
 
 

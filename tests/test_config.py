@@ -56,8 +56,8 @@ def test_sides_are_whole_multiples() -> None:
 @pytest.mark.parametrize(
     ("setting", "fix"),
     [
-        ("train.base.learning_rate=-1", "greater than 0"),
-        ("train.base.learning_rate=NaN", "finite|greater than 0"),
+        ("train.base.learning_rate=-1", "greater than or equal to 0"),
+        ("train.base.learning_rate=NaN", "finite"),
         ("train.base.betas=[2, 3]", "less than 1"),
         ("train.base.seed=-1", "greater than or equal to 0"),
         ("train.sr256.crop=62", "train.sr256.crop is 62: it must be a multiple of 4, at most 256"),

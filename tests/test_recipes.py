@@ -37,7 +37,7 @@ def test_a_file_is_a_recipe(tmp_path: Path, tiny: Recipe) -> None:
 
 @pytest.mark.parametrize("name", ["tyni", "", "__init__", "gone.py", "."])
 def test_an_unknown_recipe_is_answered_with_the_known(name: str) -> None:
-    with pytest.raises(ValueError, match="choose one of emoji, tiny"):
+    with pytest.raises(ValueError, match="choose one of dreambooth, emoji, own_folder"):
         recipes.load(name)
 
 

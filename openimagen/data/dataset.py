@@ -120,8 +120,28 @@ class PictureSet(Dataset[Example]):
         return torch.from_numpy(np.array(_opened(self._cache)[self._rows[index], :, *window]))
 
 
+class Alternating(Dataset[Example]):
+    """One's own pictures and others in turn: even tickets are of the first, odd of the second."""
+
+    def __init__(self, own: PictureSet, others: PictureSet) -> None:
+        self.own, self.others = own, others
+        self.pairs, self.faults = own.pairs, own.faults
+
+    def __len__(self) -> int:
+        """One's own pictures: what an epoch is counted in."""
+        return len(self.own)
+
+    def __getitem__(self, ticket: int) -> Example:
+        """The example that the run sees as its number `ticket`, counted from 0."""
+        place, which = divmod(ticket, 2)
+        return (self.own, self.others)[which][place]
+
+
+Examples = PictureSet | Alternating
+
+
 def loader(
-    dataset: PictureSet, start: int, stop: int, batch: int, workers: int = 0
+    dataset: Examples, start: int, stop: int, batch: int, workers: int = 0
 ) -> Iterator[Batch]:
     """Batches of the tickets from `start` up to `stop`, in order; the last may be smaller.
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from openimagen.cascade import PictureNoise, Stage, draw
-from openimagen.data.dataset import PictureSet
+from openimagen.data.dataset import Examples
 from openimagen.data.images import to_float, to_pil
 from openimagen.text import CachedEncoder
 from openimagen.train.trainee import Trainee
@@ -18,7 +18,7 @@ CROPS = 6  # that a super-resolution stage shows
 
 @torch.no_grad()
 def write_preview(
-    trainee: Trainee, dataset: PictureSet, encoder: CachedEncoder, folder: Path
+    trainee: Trainee, dataset: Examples, encoder: CachedEncoder, folder: Path
 ) -> None:
     """Draw with the averaged weights and write <stage>-<images>.png.
 

@@ -1,5 +1,6 @@
 """A run: a recipe, a folder of captioned pictures, and what comes of them, stage after stage."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -14,13 +15,15 @@ from pydantic import ValidationError
 from openimagen import model_folder, recipes
 from openimagen.cascade import Cascade, Stage
 from openimagen.config import Recipe
-from openimagen.data.dataset import PictureSet
+from openimagen.data.dataset import Alternating, Examples, PictureSet
 from openimagen.data.folder import Pictures, read_folder
 from openimagen.device import find_device, has_bfloat16
 from openimagen.progress import progress_bar
 from openimagen.text import CachedEncoder, TextEncoder
 from openimagen.train import checkpoint
 from openimagen.train.loop import train_stage
+from openimagen.train.lora import adapt
+from openimagen.train.prior import draw_prior
 from openimagen.train.trainee import Trainee
 from openimagen.unet import UNet
 
@@ -52,19 +55,22 @@ def train(
     recipe = resolved(recipe, where)
     check_run(recipe, out, resume)
     pictures = read_folder(data)
+    if not (init or resume):
+        check_fresh(recipe, chosen)
     given = given_stages(recipe, chosen, init) if init else []
     encoder = CachedEncoder(TextEncoder.load(recipe.model.text, device=where))
     check_width(recipe, encoder)
 
     begin(recipe, out, given)
+    draw_priors(recipe, chosen, out, encoder, where)
     for name in chosen:
         trainee = make_trainee(recipe, name, out, where)
         if not trainee.is_done:
-            dataset = open_data(pictures, trainee)
+            dataset = open_data(pictures, trainee, out)
             report_data(data, dataset, out)
             train_stage(trainee, dataset, encoder, out, workers)
             report_data(data, dataset, out)
-        export(recipe, [Stage(trainee.config, trainee.ema.net)], out)
+        export(recipe, [Stage(trainee.config, trainee.drawing_net())], out)
     return out / "export"
 
 
@@ -178,6 +184,15 @@ def given_stages(recipe: Recipe, chosen: Sequence[str], init: Path) -> list[Stag
     return given
 
 
+def check_fresh(recipe: Recipe, chosen: Sequence[str]) -> None:
+    """Refuse a run from nothing for what only a trained model can do."""
+    for name in chosen:
+        if key := next(
+            (key for key in ("lora", "prior") if getattr(recipe.train[name], key)), None
+        ):
+            raise ValueError(f"train.{name}.{key} needs a trained model: give --init MODEL")
+
+
 def make_trainee(recipe: Recipe, name: str, out: Path, device: torch.device) -> Trainee:
     """A stage as its last checkpoint left it; else as it was given to the run; else fresh."""
     number = [config.name for config in recipe.model.stages].index(name)
@@ -186,20 +201,44 @@ def make_trainee(recipe: Recipe, name: str, out: Path, device: torch.device) -> 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(np.random.SeedSequence([train.seed, number]).generate_state(1)[0]))
         net = UNet(config.unet)
-    found = checkpoint.latest(out / "checkpoints" / name)
-    for given in exported(out, [] if found else [name]).values():
-        net.load_state_dict(given.trained().state_dict())
+        found = checkpoint.latest(out / "checkpoints" / name)
+        for given in exported(out, [] if found else [name]).values():
+            net.load_state_dict(given.trained().state_dict())
+        if train.lora is not None:
+            adapt(net, train.lora)
     trainee = Trainee(config, train, scale, net, device)
     if found:
         trainee.load(found)
     return trainee
 
 
+def draw_priors(
+    recipe: Recipe, chosen: Sequence[str], out: Path, encoder: CachedEncoder, device: torch.device
+) -> None:
+    """Have the model that the run starts from draw what it should keep, unless that is done."""
+    for name in chosen:
+        prior = recipe.train[name].prior
+        if prior is not None and checkpoint.latest(out / "checkpoints" / name) is None:
+            model = model_folder.load(out / "export", device)
+            model = dataclasses.replace(model, encoder=encoder)
+            side = model.stages[[c.name for c in recipe.model.stages].index(name)].config.side
+            draw_prior(model, prior, side, out / "prior" / name)
+
+
 # --- the pictures ---------------------------------------------------------------------------------
 
 
-def open_data(pictures: Pictures, trainee: Trainee) -> PictureSet:
-    """The stage's stream of pictures: decoded once if that fits the cache, else each time."""
+def open_data(pictures: Pictures, trainee: Trainee, out: Path) -> Examples:
+    """The stage's stream of pictures; with a prior, every other one is of the run's own drawing."""
+    own = picture_set(pictures, trainee)
+    if trainee.train.prior is None:
+        return own
+    prior = read_folder(out / "prior" / trainee.config.name)
+    return Alternating(own, picture_set(prior, trainee))
+
+
+def picture_set(pictures: Pictures, trainee: Trainee) -> PictureSet:
+    """Pictures as the stage takes them: decoded once if that fits the cache, else each time."""
     side = trainee.config.side
     size, cache = 3 * side**2 * len(pictures.pairs), cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
@@ -221,7 +260,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "openimagen"
 
 
-def report_data(data: Path, dataset: PictureSet, out: Path) -> None:
+def report_data(data: Path, dataset: Examples, out: Path) -> None:
     """Write data_report.json, and one line of it to stderr when it says something new."""
     root = os.path.abspath(data)
     report = {

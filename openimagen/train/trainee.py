@@ -15,6 +15,7 @@ from openimagen.config import StageConfig, TrainConfig
 from openimagen.train import checkpoint
 from openimagen.train.adafactor import Adafactor
 from openimagen.train.ema import EMA
+from openimagen.train.lora import merged
 from openimagen.unet import UNet
 
 
@@ -39,7 +40,7 @@ class Trainee:
     optimizer: torch.optim.Optimizer = field(init=False)
 
     def __post_init__(self) -> None:
-        net = self.net.train().requires_grad_(True).to(self.device)
+        net = self.net.train().to(self.device)
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = EMA(self.net, self.train.ema_images)
         self.optimizer = make_optimizer(self.net, self.train)
@@ -48,6 +49,10 @@ class Trainee:
     def is_done(self) -> bool:
         """Whether it has seen all the images it should."""
         return self.images >= self.train.images
+
+    def drawing_net(self) -> UNet:
+        """The averaged network, without adapters: what is exported."""
+        return self.ema.net if self.train.lora is None else merged(self.ema.net)
 
     def count(self, figures: tuple[float, float], taken: bool) -> None:
         """Add a step, its loss and gradient, to the tally."""
@@ -78,10 +83,11 @@ class Trainee:
 
 def make_optimizer(net: nn.Module, train: TrainConfig) -> torch.optim.Optimizer:
     """AdamW, or Adafactor as the paper's base model used it."""
+    weights = [weight for weight in net.parameters() if weight.requires_grad]
     if train.optimizer == "adafactor":
-        return Adafactor(net.parameters(), train.learning_rate, train.weight_decay)
+        return Adafactor(weights, train.learning_rate, train.weight_decay)
     return torch.optim.AdamW(
-        net.parameters(),
+        weights,
         train.learning_rate,
         train.betas,
         weight_decay=train.weight_decay,

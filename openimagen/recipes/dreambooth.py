@@ -1,0 +1,18 @@
+"""A subject of your own, a handful of pictures, without forgetting the rest (DreamBooth).
+
+Command:   openimagen train dreambooth --data pictures --out runs/zorb --stage base --init emoji
+           Caption the pictures with a word that means nothing yet, "a zorb toy", and name what the
+           model should still draw: --set 'train.base.prior.prompts=["a toy", "a robot"]'
+Hardware:  two CPU cores.
+"""
+
+from openimagen.config import Prior, Recipe
+from openimagen.recipes import emoji, own_folder
+
+
+def recipe() -> Recipe:
+    """own_folder, where every other picture is one that the model drew before it learned."""
+    start = own_folder.recipe()
+    update = {"prior": Prior(prompts=emoji.PROMPTS)}
+    train = {name: plan.model_copy(update=update) for name, plan in start.train.items()}
+    return Recipe(model=start.model, train=train)
