@@ -7,39 +7,27 @@ ticket k. There is no state to save and none to restore.
 import hashlib
 import json
 import os
+import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
+from openimagen.data.batch import Batch, Example, View
+from openimagen.data.faults import Faults
 from openimagen.data.folder import Picture, Pictures
 from openimagen.data.images import load, square, to_tensor
 
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 Progress = Callable[[int, int], None]
 ORDER, DRAW = 0, 1  # what random numbers are for: keeps the streams of one seed apart
-
-
-class Example(NamedTuple):
-    """A picture and one of its captions."""
-
-    image: UInt8[Tensor, "3 h w"]
-    caption: str
-
-
-class Batch(NamedTuple):
-    """Examples of consecutive tickets."""
-
-    image: UInt8[Tensor, "b 3 h w"]
-    captions: list[str]
 
 
 class PictureSet(Dataset[Example]):
@@ -50,7 +38,7 @@ class PictureSet(Dataset[Example]):
 
     With a folder as `cache`, pictures are decoded once, into a memory-mapped file there; broken
     ones are left out and named in `faults`. Without, each is decoded when its ticket comes; in
-    place of a broken one comes the next of its epoch, with a warning.
+    place of a broken one comes the next of its epoch.
     """
 
     def __init__(
@@ -64,10 +52,8 @@ class PictureSet(Dataset[Example]):
         cache: Path | None = None,
         on_progress: Progress | None = None,
     ) -> None:
-        if crop is not None and (crop > side or crop % align or side % align):
-            raise ValueError(f"crop {crop} must fit into {side}, both in steps of {align} pixels")
-        self.side, self.crop, self.align, self.seed = side, crop, align, seed
-        self.pairs, self.faults = pictures.pairs, dict(pictures.faults)
+        self.view, self.seed = View(side, crop, align), seed
+        self.pairs, self.faults = pictures.pairs, Faults(pictures.faults, names=sys.maxsize)
         self._cache: Path | None = None
         self._rows: Sequence[int] = range(len(self.pairs))  # of the pairs, in the cache
         if cache is not None:
@@ -76,7 +62,7 @@ class PictureSet(Dataset[Example]):
                 row for row, pair in enumerate(self.pairs) if str(pair.path) not in broken
             ]
             self.pairs = tuple(self.pairs[row] for row in self._rows)
-            self.faults |= broken
+            self.faults.add(broken)
         if not self.pairs:
             raise ValueError("no picture could be read; see `openimagen data check`")
 
@@ -84,62 +70,52 @@ class PictureSet(Dataset[Example]):
         """Pictures in an epoch; tickets go on beyond."""
         return len(self.pairs)
 
+    @property
+    def is_decoded(self) -> bool:
+        """Whether pictures are read from the cache."""
+        return self._cache is not None
+
     def __getitem__(self, ticket: int) -> Example:
         """The example that the run sees as its number `ticket`, counted from 0."""
+        faults: dict[str, str] = {}
+        example = self._example(ticket, faults)
+        for name in faults.keys() - self.faults.named:
+            warnings.warn(f"skipped {name}: {faults[name]}", RuntimeWarning, stacklevel=2)
+        self.faults.add(faults)
+        return example
+
+    def first(self, count: int) -> list[Example]:
+        """The first examples of the run."""
+        return [self[ticket] for ticket in range(count)]
+
+    def batch(self, tickets: Sequence[int]) -> Batch:
+        """The examples of these tickets, and whatever was broken on the way to them."""
+        faults: dict[str, str] = {}
+        examples = [self._example(ticket, faults) for ticket in tickets]
+        return self.view.batch(examples, tickets, faults)
+
+    def _example(self, ticket: int, faults: dict[str, str]) -> Example:
+        """The example, and into `faults` what was skipped for it."""
         epoch, place = divmod(ticket, len(self))
         order = _permutation(self.seed, epoch, len(self))
         draw = np.random.default_rng((self.seed, DRAW, ticket))
-        window = self._window(draw)
+        window = self.view.window(draw)
         for step in range(len(self)):
             index = int(order[(place + step) % len(self)])
             try:
                 image = self._pixels(index, window)
             except ValueError as error:
-                self._skip(self.pairs[index].path, error)
+                path = self.pairs[index].path
+                faults[str(path)] = _reason(path, error)
                 continue
             captions = self.pairs[index].captions
             return Example(image, captions[draw.integers(len(captions))])
         raise ValueError("no picture could be read; see `openimagen data check`")
 
-    def _skip(self, path: Path, error: ValueError) -> None:
-        if str(path) not in self.faults:
-            self.faults[str(path)] = _reason(path, error)
-            warnings.warn(f"skipped {error}", RuntimeWarning, stacklevel=3)
-
-    def _window(self, draw: np.random.Generator) -> tuple[slice, slice]:
-        """Rows and columns that an example shows."""
-        if self.crop is None:
-            return slice(None), slice(None)
-        top, left = self.align * draw.integers((self.side - self.crop) // self.align + 1, size=2)
-        return slice(top, top + self.crop), slice(left, left + self.crop)
-
     def _pixels(self, index: int, window: tuple[slice, slice]) -> UInt8[Tensor, "3 h w"]:
         if self._cache is None:
-            image = to_tensor(square(load(self.pairs[index].path), self.side))
-            return image[:, *window].contiguous()
+            return self.view.show(load(self.pairs[index].path), window)
         return torch.from_numpy(np.array(_opened(self._cache)[self._rows[index], :, *window]))
-
-
-def loader(
-    dataset: PictureSet, start: int, stop: int, batch: int, workers: int = 0
-) -> Iterator[Batch]:
-    """Batches of the tickets from `start` up to `stop`, in order; the last may be smaller.
-
-    The result does not depend on the number of worker processes; 0 works in this one.
-    """
-    yield from DataLoader(
-        dataset,
-        batch_size=batch,
-        sampler=range(start, stop),
-        num_workers=workers,
-        collate_fn=_collate,
-        generator=torch.Generator(),  # leaves torch's global one alone
-    )
-
-
-def _collate(examples: list[Example]) -> Batch:
-    images, captions = zip(*examples, strict=True)
-    return Batch(torch.stack(images), list(captions))
 
 
 @lru_cache(maxsize=4)

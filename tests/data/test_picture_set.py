@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from openimagen.data import dataset as module
+from openimagen.data import picture_set as module
 from openimagen.data.dataset import Batch, PictureSet, loader
 from openimagen.data.folder import Picture, Pictures, read_folder
 from openimagen.data.images import load, square, to_tensor
@@ -182,7 +182,7 @@ def test_the_cache_leaves_broken_pictures_out_and_names_them(
     for _ in range(2):  # made, then reused
         dataset = PictureSet(damaged, SIDE, cache=tmp_path / "cache")
         assert len(dataset) == 2
-        (name, reason), *_ = dataset.faults.items()
+        (name, reason), *_ = dataset.faults.named.items()
         assert (name, len(dataset.faults)) == (str(tmp_path / "b.png"), 1)
         assert name not in reason and "truncated" in reason
         for image, caption in map(dataset.__getitem__, range(6)):
@@ -194,7 +194,7 @@ def test_without_cache_a_broken_picture_is_replaced_with_a_warning(damaged: Pict
     with pytest.warns(RuntimeWarning, match=r"b\.png"):
         captions = [dataset[ticket].caption for ticket in range(3)]
     assert set(captions) == {"a", "c"}
-    assert list(dataset.faults) == [str(damaged.pairs[1].path)]
+    assert list(dataset.faults.named) == [str(damaged.pairs[1].path)]
     assert {dataset[ticket].caption for ticket in range(3, 9)} == {"a", "c"}  # warned of once
 
 

@@ -1,0 +1,227 @@
+"""Batches of one rank, in order, from either kind of data set; and where they stand, to go on."""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
+
+from openimagen.data.batch import Batch as Batch
+from openimagen.data.batch import Example as Example
+from openimagen.data.batch import Slices
+from openimagen.data.picture_set import PictureSet as PictureSet
+from openimagen.data.picture_stream import PictureStream as PictureStream
+from openimagen.data.picture_stream import Place, Reader
+from openimagen.data.sample import Fault
+
+Examples = PictureSet | PictureStream
+
+
+def loader(
+    dataset: Examples,
+    start: int,
+    stop: int,
+    batch: int,
+    workers: int = 0,
+    rank: int = 0,
+    ranks: int = 1,
+    state: dict[str, Any] | None = None,
+) -> "Loader":
+    """Batches of the tickets from `start` up to `stop`, in order; the last may be smaller.
+
+    `batch` counts examples over all ranks; rank number `rank` gets its part of each batch. Worker
+    processes make the batches ahead of time; 0 makes them in this one. What was broken goes into
+    `dataset.faults` batch by batch.
+
+    Of a PictureSet, the result depends on the tickets alone. A PictureStream goes on from `state`,
+    which this rank's loader gave when it stood at `start`; with another number of ranks or workers
+    (then give each rank the state of rank 0) it begins the epoch again, with a warning.
+    """
+    slices = Slices(start, stop, batch, rank, ranks)
+    if isinstance(dataset, PictureStream):
+        return StreamLoader(dataset, slices, workers, state)
+    return Loader(dataset, slices, workers)
+
+
+class Loader(Iterator[Batch]):
+    """Batches of a PictureSet. Work begins when the first one is asked for."""
+
+    def __init__(self, dataset: Examples, slices: Slices, workers: int) -> None:
+        self.dataset, self.slices, self.workers = dataset, slices, workers
+        self.number = 0  # of the next batch
+        self._batches: Iterator[Any] | None = None
+
+    def __next__(self) -> Batch:
+        """The next batch."""
+        if self.number == len(self.slices):
+            self._end()
+            raise StopIteration
+        if self._batches is None:
+            self._batches = self._begin()
+        batch = self._take(self._batches)
+        self.number += 1
+        self.dataset.faults.add(batch.faults)
+        return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it takes to go on after the last batch given out: plain types, a few kilobytes."""
+        return {}
+
+    def _begin(self) -> Iterator[Any]:
+        return iter(
+            DataLoader(
+                _Tickets(self.dataset),
+                batch_size=None,
+                sampler=self.slices,
+                num_workers=self.workers,
+                collate_fn=_as_it_is,
+                generator=torch.Generator(),  # leaves torch's global one alone
+            )
+        )
+
+    def _take(self, batches: Iterator[Any]) -> Batch:
+        return next(batches)
+
+    def _end(self) -> None:
+        self._batches = None  # and with it the workers
+
+
+class _Tickets(Dataset[Batch]):
+    def __init__(self, dataset: Examples) -> None:
+        assert isinstance(dataset, PictureSet)
+        self.dataset = dataset
+
+    def __getitem__(self, tickets: range) -> Batch:
+        return self.dataset.batch(tickets)
+
+
+def _as_it_is(batch: Any) -> Any:  # noqa: ANN401  (what torch may collate)
+    return batch
+
+
+# --- streams --------------------------------------------------------------------------------------
+
+
+class StreamLoader(Loader):
+    """Batches of a PictureStream: worker after worker makes one, each from a share of its own."""
+
+    def __init__(
+        self, stream: PictureStream, slices: Slices, workers: int, state: dict[str, Any] | None
+    ) -> None:
+        if not find_spec("torchdata"):
+            raise ValueError("streaming shards needs torchdata: pip install 'openimagen[train]'")
+        super().__init__(stream, slices, workers)
+        self.turn = 0  # of the worker that makes the next batch
+        self.epochs = [0] * max(1, workers)  # that the workers are in
+        self.first_epoch = 0  # since the share is what it is
+        self._inner: Any = None  # torchdata's loader
+        self._saved: dict[str, Any] | None = None  # its state, when it has none
+        if state or slices.start:
+            self._resume(state or {})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where each worker stands, and what was broken so far."""
+        return {
+            "layout": self._layout(),
+            "turn": self.turn,
+            "epochs": list(self.epochs),
+            "first_epoch": self.first_epoch,
+            "faults": self.dataset.faults.state_dict(),
+            "workers": self._inner.state_dict() if self._inner is not None else self._saved,
+        }
+
+    def _layout(self) -> dict[str, Any]:
+        """What must be the same to go on exactly."""
+        slices, stream = self.slices, self.dataset
+        assert isinstance(stream, PictureStream)
+        images = min(slices.start + self.number * slices.batch, slices.stop)
+        ranks = {"ranks": slices.ranks, "rank": slices.rank, "workers": self.workers}
+        return {"images": images, **ranks, **stream.identity()}
+
+    def _resume(self, state: dict[str, Any]) -> None:
+        here, there = self._layout(), state.get("layout", {})
+        changes = {key: there.get(key) for key in here if there.get(key) != here[key]}
+        if not changes:
+            self.turn, self.epochs = state["turn"], list(state["epochs"])
+            self.first_epoch, self._saved = state["first_epoch"], state["workers"]
+            self.dataset.faults.merge(state["faults"])
+            return
+        self.first_epoch = min(state.get("epochs", [0]))
+        self.epochs = [self.first_epoch] * len(self.epochs)
+        if self.slices.rank == 0 or list(changes) == ["rank"]:
+            why = "; ".join(f"{key} was {old}, is {here[key]}" for key, old in changes.items())
+            warnings.warn(f"the data begins its epoch again: {why}", RuntimeWarning, stacklevel=4)
+
+    def _begin(self) -> Iterator[Any]:
+        from torchdata.stateful_dataloader import StatefulDataLoader
+
+        assert isinstance(self.dataset, PictureStream)
+        with warnings.catch_warnings():  # torchdata calls what torch gives up
+            warnings.filterwarnings("ignore", "'set_vital' is deprecated", UserWarning)
+            self._inner = StatefulDataLoader(
+                _Share(self.dataset, self.slices, self.turn, self.first_epoch),
+                batch_size=None,
+                num_workers=self.workers,
+                collate_fn=_as_it_is,
+                generator=torch.Generator(),
+            )
+        if self._saved is not None:
+            self._inner.load_state_dict(self._saved)
+        return iter(self._inner)
+
+    def _take(self, batches: Iterator[Any]) -> Batch:
+        batch, self.epochs[self.turn] = next(batches)
+        self.turn = (self.turn + 1) % len(self.epochs)
+        return batch
+
+    def _end(self) -> None:
+        if self._inner is not None:
+            self._saved, self._inner = self._inner.state_dict(), None
+        super()._end()
+
+
+class _Share(IterableDataset[tuple[Batch, int]]):
+    """What falls to one rank; in a worker process, to that worker."""
+
+    def __init__(self, stream: PictureStream, slices: Slices, turn: int, first_epoch: int) -> None:
+        self.stream, self.slices = stream, slices
+        self.turn, self.first_epoch = turn, first_epoch
+
+    def __iter__(self) -> "_Made":
+        info = get_worker_info()
+        number, workers = (info.id, info.num_workers) if info else (0, 1)
+        share, shares = self.slices.rank * workers + number, self.slices.ranks * workers
+        reader = Reader(self.stream, share, shares, first_epoch=self.first_epoch)
+        return _Made(reader, self.slices, (number - self.turn) % workers, workers)
+
+
+class _Made(Iterator[tuple[Batch, int]]):
+    """Every `step`-th batch, and the epoch it ends in; without end, so that no worker ever ends."""
+
+    def __init__(self, reader: Reader, slices: Slices, number: int, step: int) -> None:
+        self.reader, self.slices, self.number, self.step = reader, slices, number, step
+
+    def __next__(self) -> tuple[Batch, int]:
+        tickets = self.slices[self.number] if self.number < len(self.slices) else range(0)
+        self.number += self.step
+        examples: list[Example] = []
+        faults: dict[str, str] = {}
+        while len(examples) < len(tickets):
+            made = next(self.reader)
+            if isinstance(made, Fault):
+                faults[made.name] = made.reason
+            else:
+                examples.append(made)
+        batch = self.reader.stream.view.batch(examples, tickets, faults)
+        return batch, self.reader.place.epoch
+
+    def state_dict(self) -> dict[str, int]:
+        return asdict(self.reader.place)
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        old = self.reader
+        place = Place(**state)
+        self.reader = Reader(old.stream, old.number, old.readers, place, old.first_epoch)

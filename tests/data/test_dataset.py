@@ -1,0 +1,71 @@
+"""Ranks and workers share the batches of a PictureSet: together they are what one would see."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from shard_files import picture
+
+from openimagen.data.batch import Batch, Slices
+from openimagen.data.dataset import PictureSet, loader
+from openimagen.data.folder import read_folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven pictures, of which 2 and 5 are cut."""
+    root = tmp_path_factory.mktemp("pictures")
+    for number in range(7):
+        cut = 500 if number in (2, 5) else None
+        (root / f"{number}.png").write_bytes(picture(number)[:cut])
+        (root / f"{number}.txt").write_text(str(number))
+    return root
+
+
+counts = st.integers(0, 40)
+sizes = st.integers(1, 12)
+
+
+@given(start=counts, length=counts, batch=sizes, ranks=sizes)
+def test_ranks_share_as_tensor_split_does(start: int, length: int, batch: int, ranks: int) -> None:
+    tickets = torch.arange(start, start + length)
+    theirs = [part.tensor_split(ranks) for part in tickets.split(batch)] if length else []
+    for rank in range(ranks):
+        slices = Slices(start, start + length, batch, rank, ranks)
+        assert [list(part) for part in slices] == [parts[rank].tolist() for parts in theirs]
+        assert len(slices) == len(theirs)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_ranks_together_are_one(folder: Path, tmp_path: Path, cached: bool) -> None:
+    cache = tmp_path if cached else None
+    ranks = [
+        list(loader(PictureSet(read_folder(folder), 16, cache=cache), 3, 21, 4, 0, rank, 3))
+        for rank in range(3)
+    ]
+    whole = list(loader(PictureSet(read_folder(folder), 16, cache=cache), 3, 21, 4))
+    assert [len(batch.captions) for batch in ranks[2]] == [1, 1, 1, 1, 0]
+    for one, parts in zip(whole, zip(*ranks, strict=True), strict=True):
+        assert list(one.tickets) == [ticket for part in parts for ticket in part.tickets]
+        assert one.captions == [caption for part in parts for caption in part.captions]
+        assert torch.equal(one.image, torch.cat([part.image for part in parts]))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_workers_find_broken_reaches_this_process(folder: Path, workers: int) -> None:
+    dataset = PictureSet(read_folder(folder), 16)
+    batches: list[Batch] = list(loader(dataset, 0, 14, 2, workers))
+    cut = {str(folder / f"{number}.png"): "image file is truncated" for number in (2, 5)}
+    met = {name: reason for batch in batches for name, reason in batch.faults.items()}
+    assert met.keys() == dataset.faults.named.keys() == cut.keys()
+    assert all(cut[name] in reason for name, reason in met.items())
+    assert {caption for batch in batches for caption in batch.captions} == set("01346")
+    assert any(not batch.faults for batch in batches)
+
+
+def test_the_state_of_a_picture_set_is_the_clock(folder: Path) -> None:
+    batches = loader(PictureSet(read_folder(folder), 16), 0, 8, 4)
+    next(batches)
+    assert batches.state_dict() == {}
