@@ -153,7 +153,7 @@ def train(
     recipe: Annotated[
         str, typer.Argument(help="A recipe's name, as tiny or own_folder, or a .py file.")
     ],
-    data: Annotated[Path, typer.Option(help="Folder of captioned pictures.")],
+    data: Annotated[Path, typer.Option(help="Captioned pictures: a folder, or shards.")],
     out: Annotated[Path, typer.Option(help="Where the run lives.")],
     stage: Annotated[str, typer.Option(help="A stage's name, or all in turn.")] = "all",
     images: Annotated[int | None, typer.Option(min=1, help="Pictures to see, per stage.")] = None,
@@ -164,6 +164,10 @@ def train(
         list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change the recipe.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes that read pictures; found by itself if left out."),
+    ] = None,
     device: Device = None,
 ) -> None:
     """Train a recipe's stages on your pictures; the result is a model folder, OUT/export."""
@@ -177,7 +181,16 @@ def train(
     plan = recipes.override(plan, [*lengths, *(settings or [])])
     start = find_model(init) if init else None
     try:
-        folder = run(plan, data, out, stage=stage, init=start, resume=resume, device=device)
+        folder = run(
+            plan,
+            data,
+            out,
+            stage=stage,
+            init=start,
+            resume=resume,
+            device=device,
+            workers=workers,
+        )
     except Interrupted as stopped:
         say(stopped)
     except Diverged as error:
@@ -212,3 +225,27 @@ def icons(
             on_progress=advance,
         )
     typer.echo(json.dumps(asdict(report), indent=1) if as_json else str(report))
+
+
+@data_app.command()
+def check(
+    path: Annotated[
+        str, typer.Argument(help="A folder of captioned pictures or shards, or {000..099}.tar.")
+    ],
+    sheet: Annotated[
+        Path | None, typer.Option(help="Write a contact sheet of some pictures: a PNG file.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Look through a data set: sizes, captions, what is broken and what is double."""
+    from openimagen.data.check import check as look
+    from openimagen.progress import progress_bar
+
+    with progress_bar("checking", "pictures") as advance:
+        report = look(Path(path), sheet, advance)
+    if as_json:
+        typer.echo(json.dumps(report.as_json(), indent=1, ensure_ascii=False))
+    else:
+        typer.echo(report)
+        if sheet:
+            typer.echo(f"{sheet}  contact sheet")

@@ -60,7 +60,9 @@ def test_help_does_not_wait_for_torch(words: list[str]) -> None:
     assert not slow & loaded_by(words)
 
 
-@pytest.mark.parametrize("command", ["generate", "models", "train", "data", "data icons"])
+@pytest.mark.parametrize(
+    "command", ["generate", "models", "train", "data", "data icons", "data check"]
+)
 def test_every_command_has_help(command: str) -> None:
     result = run(*command.split(), "--help")
     assert result.exit_code == 0 and "Usage: openimagen " + command in result.stdout
@@ -98,9 +100,15 @@ TRAIN = "train tiny --data {data} --out {out}"
         (f"{TRAIN} --resume", "holds no run to go on with"),
         (f"{TRAIN} --device nonsense", "try --device cpu"),
         (f"{TRAIN} --init nowhere", "no model nowhere"),
-        ("train tiny --data {empty} --out {out}", "has no captioned picture"),
-        ("train tiny --data {out} --out {out}", "is no folder"),
+        (
+            "train tiny --data {empty} --out {out}",
+            "no usable pair of picture and caption: give a folder",
+        ),
+        ("train tiny --data {out} --out {out}", "does not exist: give a folder"),
         ("train tiny --data {data} --out {old}", "go on with --resume"),
+        (f"{TRAIN} --workers -1", "invalid value for '--workers'"),
+        ("data check {empty}", "no usable pair of picture and caption: give a folder"),
+        ("data check {out}", "tar shards of key.jpg and key.txt"),
         ("data icons {out} --styles nato", "no such style: nato; choose from fluent-emoji"),
         ("data icons {out} --source {out}", "does not exist"),
         ("generate ' ' --out {out}", "prompt is empty"),

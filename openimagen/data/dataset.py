@@ -1,233 +1,227 @@
-"""An endless stream of examples that is a pure function of (seed, ticket).
+"""Batches of one rank, in order, from either kind of data set; and where they stand, to go on."""
 
-A ticket is the number of a picture in the run: 0, 1, 2, ... To resume after k pictures, start at
-ticket k. There is no state to save and none to restore.
-"""
-
-import hashlib
-import json
-import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib.util import find_spec
+from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import UInt8
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
-from openimagen.data.folder import Picture, Pictures
-from openimagen.data.images import load, square, to_tensor
+from openimagen.data.batch import Batch as Batch
+from openimagen.data.batch import Example as Example
+from openimagen.data.batch import Slices
+from openimagen.data.picture_set import PictureSet as PictureSet
+from openimagen.data.picture_stream import PictureStream as PictureStream
+from openimagen.data.picture_stream import Place, Reader
+from openimagen.data.sample import Fault
 
-Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
-Progress = Callable[[int, int], None]
-ORDER, DRAW = 0, 1  # what random numbers are for: keeps the streams of one seed apart
-
-
-class Example(NamedTuple):
-    """A picture and one of its captions."""
-
-    image: UInt8[Tensor, "3 h w"]
-    caption: str
-
-
-class Batch(NamedTuple):
-    """Examples of consecutive tickets."""
-
-    image: UInt8[Tensor, "b 3 h w"]
-    captions: list[str]
-
-
-class PictureSet(Dataset[Example]):
-    """Captioned pictures as an endless, shuffled stream of examples, indexed by ticket.
-
-    Each epoch is a permutation of the pictures. An example is the picture at `side` x `side` or,
-    with `crop`, a random part of it whose corner is a multiple of `align` pixels.
-
-    With a folder as `cache`, pictures are decoded once, into a memory-mapped file there; broken
-    ones are left out and named in `faults`. Without, each is decoded when its ticket comes; in
-    place of a broken one comes the next of its epoch, with a warning.
-    """
-
-    def __init__(
-        self,
-        pictures: Pictures,
-        side: int,
-        *,
-        crop: int | None = None,
-        align: int = 4,
-        seed: int = 0,
-        cache: Path | None = None,
-        on_progress: Progress | None = None,
-    ) -> None:
-        if crop is not None and (crop > side or crop % align or side % align):
-            raise ValueError(f"crop {crop} must fit into {side}, both in steps of {align} pixels")
-        self.side, self.crop, self.align, self.seed = side, crop, align, seed
-        self.pairs, self.faults = pictures.pairs, dict(pictures.faults)
-        self._cache: Path | None = None
-        self._rows: Sequence[int] = range(len(self.pairs))  # of the pairs, in the cache
-        if cache is not None:
-            self._cache, broken = _decoded(self.pairs, side, cache, on_progress)
-            self._rows = [
-                row for row, pair in enumerate(self.pairs) if str(pair.path) not in broken
-            ]
-            self.pairs = tuple(self.pairs[row] for row in self._rows)
-            self.faults |= broken
-        if not self.pairs:
-            raise ValueError("no picture could be read; see `openimagen data check`")
-
-    def __len__(self) -> int:
-        """Pictures in an epoch; tickets go on beyond."""
-        return len(self.pairs)
-
-    def __getitem__(self, ticket: int) -> Example:
-        """The example that the run sees as its number `ticket`, counted from 0."""
-        epoch, place = divmod(ticket, len(self))
-        order = _permutation(self.seed, epoch, len(self))
-        draw = np.random.default_rng((self.seed, DRAW, ticket))
-        window = self._window(draw)
-        for step in range(len(self)):
-            index = int(order[(place + step) % len(self)])
-            try:
-                image = self._pixels(index, window)
-            except ValueError as error:
-                self._skip(self.pairs[index].path, error)
-                continue
-            captions = self.pairs[index].captions
-            return Example(image, captions[draw.integers(len(captions))])
-        raise ValueError("no picture could be read; see `openimagen data check`")
-
-    def _skip(self, path: Path, error: ValueError) -> None:
-        if str(path) not in self.faults:
-            self.faults[str(path)] = _reason(path, error)
-            warnings.warn(f"skipped {error}", RuntimeWarning, stacklevel=3)
-
-    def _window(self, draw: np.random.Generator) -> tuple[slice, slice]:
-        """Rows and columns that an example shows."""
-        if self.crop is None:
-            return slice(None), slice(None)
-        top, left = self.align * draw.integers((self.side - self.crop) // self.align + 1, size=2)
-        return slice(top, top + self.crop), slice(left, left + self.crop)
-
-    def _pixels(self, index: int, window: tuple[slice, slice]) -> UInt8[Tensor, "3 h w"]:
-        if self._cache is None:
-            image = to_tensor(square(load(self.pairs[index].path), self.side))
-            return image[:, *window].contiguous()
-        return torch.from_numpy(np.array(_opened(self._cache)[self._rows[index], :, *window]))
-
-
-class Alternating(Dataset[Example]):
-    """One's own pictures and others in turn: even tickets are of the first, odd of the second."""
-
-    def __init__(self, own: PictureSet, others: PictureSet) -> None:
-        self.own, self.others = own, others
-        self.pairs, self.faults = own.pairs, own.faults
-
-    def __len__(self) -> int:
-        """One's own pictures: what an epoch is counted in."""
-        return len(self.own)
-
-    def __getitem__(self, ticket: int) -> Example:
-        """The example that the run sees as its number `ticket`, counted from 0."""
-        place, which = divmod(ticket, 2)
-        return (self.own, self.others)[which][place]
-
-
-Examples = PictureSet | Alternating
+Examples = PictureSet | PictureStream
 
 
 def loader(
-    dataset: Examples, start: int, stop: int, batch: int, workers: int = 0
-) -> Iterator[Batch]:
+    dataset: Examples,
+    start: int,
+    stop: int,
+    batch: int,
+    workers: int = 0,
+    rank: int = 0,
+    ranks: int = 1,
+    state: dict[str, Any] | None = None,
+) -> "Loader":
     """Batches of the tickets from `start` up to `stop`, in order; the last may be smaller.
 
-    The result does not depend on the number of worker processes; 0 works in this one.
+    `batch` counts examples over all ranks; rank number `rank` gets its part of each batch. Worker
+    processes make the batches ahead of time; 0 makes them in this one. What was broken goes into
+    `dataset.faults` batch by batch.
+
+    Of a PictureSet, the result depends on the tickets alone. A PictureStream goes on from `state`,
+    which this rank's loader gave when it stood at `start`; with another number of ranks or workers
+    (then give each rank the state of rank 0) it begins the epoch again, with a warning.
     """
-    yield from DataLoader(
-        dataset,
-        batch_size=batch,
-        sampler=range(start, stop),
-        num_workers=workers,
-        collate_fn=_collate,
-        generator=torch.Generator(),  # leaves torch's global one alone
-    )
+    slices = Slices(start, stop, batch, rank, ranks)
+    if isinstance(dataset, PictureStream):
+        return StreamLoader(dataset, slices, workers, state)
+    return Loader(dataset, slices, workers)
 
 
-def _collate(examples: list[Example]) -> Batch:
-    images, captions = zip(*examples, strict=True)
-    return Batch(torch.stack(images), list(captions))
+class Loader(Iterator[Batch]):
+    """Batches of a PictureSet. Work begins when the first one is asked for."""
+
+    def __init__(self, dataset: Examples, slices: Slices, workers: int) -> None:
+        self.dataset, self.slices, self.workers = dataset, slices, workers
+        self.number = 0  # of the next batch
+        self._batches: Iterator[Any] | None = None
+
+    def __next__(self) -> Batch:
+        """The next batch."""
+        if self.number == len(self.slices):
+            self._end()
+            raise StopIteration
+        if self._batches is None:
+            self._batches = self._begin()
+        batch = self._take(self._batches)
+        self.number += 1
+        self.dataset.faults.add(batch.faults)
+        return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it takes to go on after the last batch given out: plain types, a few kilobytes."""
+        return {}
+
+    def _begin(self) -> Iterator[Any]:
+        return iter(
+            DataLoader(
+                _Tickets(self.dataset),
+                batch_size=None,
+                sampler=self.slices,
+                num_workers=self.workers,
+                collate_fn=_as_it_is,
+                generator=torch.Generator(),  # leaves torch's global one alone
+            )
+        )
+
+    def _take(self, batches: Iterator[Any]) -> Batch:
+        return next(batches)
+
+    def _end(self) -> None:
+        self._batches = None  # and with it the workers
 
 
-@lru_cache(maxsize=4)
-def _permutation(seed: int, epoch: int, length: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    return np.random.default_rng((seed, ORDER, epoch)).permutation(length)
+class _Tickets(Dataset[Batch]):
+    def __init__(self, dataset: Examples) -> None:
+        assert isinstance(dataset, PictureSet)
+        self.dataset = dataset
+
+    def __getitem__(self, tickets: range) -> Batch:
+        return self.dataset.batch(tickets)
 
 
-# --- the cache: one memory-mapped array [n 3 side side] -------------------------------------------
+def _as_it_is(batch: Any) -> Any:  # noqa: ANN401  (what torch may collate)
+    return batch
 
 
-@lru_cache(maxsize=8)
-def _opened(cache: Path) -> Pixels:
-    """Once in each process: a data set sent to a worker carries the path, not the pixels."""
-    pixels: Pixels = np.load(cache, mmap_mode="r")
-    return pixels
+# --- streams --------------------------------------------------------------------------------------
 
 
-def _decoded(
-    pairs: Sequence[Picture], side: int, folder: Path, on_progress: Progress | None
-) -> tuple[Path, dict[str, str]]:
-    """The file with the decoded pictures, made unless it is there, and which ones are broken."""
-    cache = folder / f"{_fingerprint(pairs)}-{side}.npy"
-    faults = cache.with_suffix(".json")
-    if not cache.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f".{cache.name}.{os.getpid()}"
-        try:
-            faults.write_text(json.dumps(_decode(pairs, side, part, on_progress)))
-            part.replace(cache)  # last: where the cache is, it is whole
-        finally:
-            part.unlink(missing_ok=True)
-    return cache, json.loads(faults.read_text())
+class StreamLoader(Loader):
+    """Batches of a PictureStream: worker after worker makes one, each from a share of its own."""
+
+    def __init__(
+        self, stream: PictureStream, slices: Slices, workers: int, state: dict[str, Any] | None
+    ) -> None:
+        if not find_spec("torchdata"):
+            raise ValueError("streaming shards needs torchdata: pip install 'openimagen[train]'")
+        super().__init__(stream, slices, workers)
+        self.turn = 0  # of the worker that makes the next batch
+        self.epochs = [0] * max(1, workers)  # that the workers are in
+        self.first_epoch = 0  # since the share is what it is
+        self._inner: Any = None  # torchdata's loader
+        self._saved: dict[str, Any] | None = None  # its state, when it has none
+        if state or slices.start:
+            self._resume(state or {})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where each worker stands, and what was broken so far."""
+        return {
+            "layout": self._layout(),
+            "turn": self.turn,
+            "epochs": list(self.epochs),
+            "first_epoch": self.first_epoch,
+            "faults": self.dataset.faults.state_dict(),
+            "workers": self._inner.state_dict() if self._inner is not None else self._saved,
+        }
+
+    def _layout(self) -> dict[str, Any]:
+        """What must be the same to go on exactly."""
+        slices, stream = self.slices, self.dataset
+        assert isinstance(stream, PictureStream)
+        images = min(slices.start + self.number * slices.batch, slices.stop)
+        ranks = {"ranks": slices.ranks, "rank": slices.rank, "workers": self.workers}
+        return {"images": images, **ranks, **stream.identity()}
+
+    def _resume(self, state: dict[str, Any]) -> None:
+        here, there = self._layout(), state.get("layout", {})
+        changes = {key: there.get(key) for key in here if there.get(key) != here[key]}
+        if not changes:
+            self.turn, self.epochs = state["turn"], list(state["epochs"])
+            self.first_epoch, self._saved = state["first_epoch"], state["workers"]
+            self.dataset.faults.merge(state["faults"])
+            return
+        self.first_epoch = min(state.get("epochs", [0]))
+        self.epochs = [self.first_epoch] * len(self.epochs)
+        if self.slices.rank == 0 or list(changes) == ["rank"]:
+            why = "; ".join(f"{key} was {old}, is {here[key]}" for key, old in changes.items())
+            warnings.warn(f"the data begins its epoch again: {why}", RuntimeWarning, stacklevel=4)
+
+    def _begin(self) -> Iterator[Any]:
+        from torchdata.stateful_dataloader import StatefulDataLoader
+
+        assert isinstance(self.dataset, PictureStream)
+        with warnings.catch_warnings():  # torchdata calls what torch gives up
+            warnings.filterwarnings("ignore", "'set_vital' is deprecated", UserWarning)
+            self._inner = StatefulDataLoader(
+                _Share(self.dataset, self.slices, self.turn, self.first_epoch),
+                batch_size=None,
+                num_workers=self.workers,
+                collate_fn=_as_it_is,
+                generator=torch.Generator(),
+            )
+        if self._saved is not None:
+            self._inner.load_state_dict(self._saved)
+        return iter(self._inner)
+
+    def _take(self, batches: Iterator[Any]) -> Batch:
+        batch, self.epochs[self.turn] = next(batches)
+        self.turn = (self.turn + 1) % len(self.epochs)
+        return batch
+
+    def _end(self) -> None:
+        if self._inner is not None:
+            self._saved, self._inner = self._inner.state_dict(), None
+        super()._end()
 
 
-def _decode(
-    pairs: Sequence[Picture], side: int, part: Path, on_progress: Progress | None
-) -> dict[str, str]:
-    shape = (len(pairs), 3, side, side)
-    pixels = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
+class _Share(IterableDataset[tuple[Batch, int]]):
+    """What falls to one rank; in a worker process, to that worker."""
 
-    def fill(row: int) -> str | None:
-        try:
-            pixels[row] = to_tensor(square(load(pairs[row].path), side)).numpy()
-        except ValueError as error:
-            return _reason(pairs[row].path, error)
-        return None
+    def __init__(self, stream: PictureStream, slices: Slices, turn: int, first_epoch: int) -> None:
+        self.stream, self.slices = stream, slices
+        self.turn, self.first_epoch = turn, first_epoch
 
-    faults: dict[str, str] = {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow works without the GIL
-        for row, fault in enumerate(pool.map(fill, range(len(pairs)))):
-            if fault is not None:
-                faults[str(pairs[row].path)] = fault
-            if on_progress is not None:
-                on_progress(row + 1, len(pairs))
-    pixels.flush()
-    return faults
+    def __iter__(self) -> "_Made":
+        info = get_worker_info()
+        number, workers = (info.id, info.num_workers) if info else (0, 1)
+        share, shares = self.slices.rank * workers + number, self.slices.ranks * workers
+        reader = Reader(self.stream, share, shares, first_epoch=self.first_epoch)
+        return _Made(reader, self.slices, (number - self.turn) % workers, workers)
 
 
-def _reason(path: Path, error: ValueError) -> str:
-    return str(error).removeprefix(f"{path}: ")
+class _Made(Iterator[tuple[Batch, int]]):
+    """Every `step`-th batch, and the epoch it ends in; without end, so that no worker ever ends."""
 
+    def __init__(self, reader: Reader, slices: Slices, number: int, step: int) -> None:
+        self.reader, self.slices, self.number, self.step = reader, slices, number, step
 
-def _fingerprint(pairs: Sequence[Picture]) -> str:
-    """Of the files as they are now; captions are not in the cache."""
-    digest = hashlib.sha256()
-    for pair in pairs:
-        digest.update(f"{pair.path}\n".encode(errors="surrogateescape"))
-        if pair.path.exists():
-            file = pair.path.stat()
-            digest.update(f"{file.st_mtime_ns} {file.st_size}\n".encode())
-    return digest.hexdigest()[:16]
+    def __next__(self) -> tuple[Batch, int]:
+        tickets = self.slices[self.number] if self.number < len(self.slices) else range(0)
+        self.number += self.step
+        examples: list[Example] = []
+        faults: dict[str, str] = {}
+        while len(examples) < len(tickets):
+            made = next(self.reader)
+            if isinstance(made, Fault):
+                faults[made.name] = made.reason
+            else:
+                examples.append(made)
+        batch = self.reader.stream.view.batch(examples, tickets, faults)
+        return batch, self.reader.place.epoch
+
+    def state_dict(self) -> dict[str, int]:
+        return asdict(self.reader.place)
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        old = self.reader
+        place = Place(**state)
+        self.reader = Reader(old.stream, old.number, old.readers, place, old.first_epoch)

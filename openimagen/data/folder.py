@@ -10,7 +10,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from openimagen.data.sample import Fault, Item, Sample, clean_captions
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 METADATA_NAMES = {"metadata.jsonl", "metadata.csv"}
@@ -30,19 +32,40 @@ class Pictures:
 
     pairs: tuple[Picture, ...]
     faults: dict[str, str]
+    format: ClassVar[str] = "folder"
+
+    def samples(self) -> Iterator[Item]:
+        """Each pair, read; and each fault."""
+        yield from (Fault(name, reason) for name, reason in self.faults.items())
+        for pair in self.pairs:
+            try:
+                yield Sample(str(pair.path), pair.path.read_bytes(), pair.captions)
+            except OSError as error:
+                yield Fault(str(pair.path), error.strerror or str(error), passing=True)
 
 
 def read_folder(path: Path) -> Pictures:
-    """Find the captioned pictures of a folder; none is opened yet.
+    """The captioned pictures of a folder. ValueError, naming what is wrong, if there are none."""
+    if not path.is_dir():
+        raise ValueError(f"{path} is no folder; give one with pictures and their captions")
+    pictures = list_folder(path)
+    if not pictures.pairs:
+        example = "".join(f" ({name}: {why})" for name, why in list(pictures.faults.items())[:1])
+        raise ValueError(
+            f"{path} has no captioned picture{example}: put name.txt beside name.png, "
+            "or write metadata.jsonl or metadata.csv with file_name and text"
+        )
+    return pictures
+
+
+def list_folder(path: Path) -> Pictures:
+    """Find the captioned pictures of a folder, if there are any; none is opened yet.
 
     `faults` names what cannot be used: a picture without caption, a caption without picture, a
     path that leaves the folder, text that is not UTF-8. Hidden files are passed over.
-    Raises ValueError if nothing can be used.
     """
-    if not path.is_dir():
-        raise ValueError(f"{path} is no folder; give one with pictures and their captions")
     root = Path(os.path.abspath(path))  # lexically: links inside the folder are its owner's
-    files = sorted(file for file in root.rglob("*") if _is_visible(file, root))
+    files = visible_files(root)
     captions: dict[Path, list[str]] = {}
     faults: dict[str, str] = {}
     for row in _rows(files, root):
@@ -50,20 +73,19 @@ def read_folder(path: Path) -> Pictures:
         try:
             picture = _picture(row, root)
             where = _name(picture, root)
-            captions.setdefault(picture, []).extend(_captions(row.text))
+            captions.setdefault(picture, []).extend(clean_captions(row.text))
         except (ValueError, OSError) as error:
             faults[where] = str(error)
     for file in files:
         if file.suffix.lower() in IMAGE_SUFFIXES and not captions.get(file):
             faults.setdefault(_name(file, root), f"no caption: put {file.stem}.txt beside it")
     pairs = tuple(Picture(file, tuple(texts)) for file, texts in sorted(captions.items()) if texts)
-    if not pairs:
-        example = "".join(f" ({name}: {why})" for name, why in list(faults.items())[:1])
-        raise ValueError(
-            f"{path} has no captioned picture{example}: put name.txt beside name.png, "
-            "or write metadata.jsonl or metadata.csv with file_name and text"
-        )
     return Pictures(pairs, faults)
+
+
+def visible_files(root: Path, pattern: str = "*") -> list[Path]:
+    """Files in a folder and those inside it, sorted, but for hidden ones."""
+    return sorted(file for file in root.rglob(pattern) if _is_visible(file, root))
 
 
 def _is_visible(file: Path, root: Path) -> bool:
@@ -137,21 +159,7 @@ def _picture(row: Row, root: Path) -> Path:
         raise ValueError("needs file_name and text")
     file = Path(os.path.normpath(row.folder / row.file_name))
     if not file.is_relative_to(root):
-        raise ValueError(f"{row.file_name} leaves the folder")
+        raise ValueError(f"file_name leaves the folder: {row.file_name}")
     if not file.is_file():
-        raise ValueError(f"{row.file_name} does not exist")
+        raise ValueError(f"file_name does not exist: {row.file_name}")
     return file
-
-
-def _captions(text: object) -> list[str]:
-    texts = [text] if isinstance(text, str) else text
-    if not isinstance(texts, list) or not all(isinstance(each, str) for each in texts):
-        raise ValueError("text is neither a string nor a list of strings")
-    captions = [caption for each in texts if (caption := " ".join(each.split()))]
-    if not captions:
-        raise ValueError("empty caption")
-    try:
-        "".join(captions).encode()
-    except UnicodeEncodeError:
-        raise ValueError("caption is not UTF-8") from None
-    return captions

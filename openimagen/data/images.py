@@ -3,31 +3,43 @@
 Inside the library a picture is a tensor [3 h w]: uint8 when stored, float in [-1, 1] when computed.
 """
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 MAX_PIXELS = 89_478_485  # where Pillow starts to warn: a quarter of a gigabyte of RGB
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # all that Pillow may try: no PostScript
 
 
-def load(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def load(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode a picture as RGB, upright; transparency shows white, an animation its first frame.
 
-    Raises ValueError, naming file and reason, for whatever cannot be decoded or has more than
-    `max_pixels`; the latter is refused before decoding.
+    What a file contains counts, not what its name ends in. Raises ValueError, naming the reason,
+    and the file if it is one, for whatever cannot be decoded or has more than `max_pixels`; the
+    latter is refused before decoding.
     """
+    name = f"{source}: " if isinstance(source, Path) else ""
     try:
-        with Image.open(path) as image:
-            if image.width * image.height > max_pixels:
-                raise ValueError(f"{image.width} x {image.height} is over {max_pixels} pixels")
-            return _to_rgb(ImageOps.exif_transpose(image))
+        with BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+            if not file.read(1):
+                raise ValueError("the file is empty")
+            file.seek(0)
+            with Image.open(file, formats=FORMATS) as image:
+                if image.width * image.height > max_pixels:
+                    raise ValueError(f"{image.width} x {image.height} is over {max_pixels} pixels")
+                return _to_rgb(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError as error:
+        raise ValueError(
+            f"{name}no picture of a kind that is read: {', '.join(FORMATS)}"
+        ) from error
     except Exception as error:  # Pillow's decoders raise all kinds
-        reason = str(error).replace(repr(str(path)), "it") or type(error).__name__
-        raise ValueError(f"{path}: {reason}") from error
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ValueError(f"{name}{reason}") from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from openimagen.data.images import load
+from openimagen.data.sheet import BLACK, GAP, LINE, SIDE, TEXT, write_line
 
-SIDE, TEXT, GAP = 128, 34, 10  # pixels: of a picture, of the lines under it, between cells
-HIT, MISS, BLACK = (0, 140, 60), (190, 40, 40), (30, 30, 30)
+HIT, MISS = (0, 140, 60), (190, 40, 40)
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,6 @@ def _paste(page: Image.Image, cell: Cell, x: int, y: int) -> None:
         page.paste(picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS), (left, y))
     pen = ImageDraw.Draw(page)
     pen.rectangle((x - 2, y - 2, x + 2 * SIDE + 1, y + SIDE + 1), outline=colour, width=2)
-    _write(pen, cell.name, (x, y + SIDE + 3), BLACK)
+    write_line(pen, cell.name, (x, y + SIDE + 3), BLACK, 2 * SIDE)
     if cell.nearest != cell.name:
-        _write(pen, f"near {cell.nearest}", (x, y + SIDE + 18), MISS)
-
-
-def _write(
-    pen: ImageDraw.ImageDraw, text: str, place: tuple[int, int], colour: tuple[int, int, int]
-) -> None:
-    font = ImageFont.load_default(12)
-    while pen.textlength(text, font) > 2 * SIDE:
-        text = f"{text[:-2].rstrip()}…"
-    pen.text(place, text, colour, font)
+        write_line(pen, f"near {cell.nearest}", (x, y + SIDE + 3 + LINE), MISS, 2 * SIDE)

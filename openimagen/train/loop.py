@@ -34,7 +34,12 @@ class Diverged(Exception):
 
 
 def train_stage(
-    trainee: Trainee, dataset: Examples, encoder: CachedEncoder, out: Path, workers: int = 0
+    trainee: Trainee,
+    dataset: Examples,
+    encoder: CachedEncoder,
+    out: Path,
+    workers: int = 0,
+    at_checkpoint: Callable[[], None] = lambda: None,
 ) -> None:
     """Train until `train.images` have been seen; log, checkpoint and preview on the way.
 
@@ -60,6 +65,7 @@ def train_stage(
                 write_preview(trainee, dataset, encoder, out / "previews")
             if passed(trainee, before, train.checkpoint_images) or stopped:
                 trainee.save(out / "checkpoints" / name)
+                at_checkpoint()
             if stopped:
                 raise Interrupted(f"{name} stopped at {trainee.images} images; --resume goes on")
 

@@ -13,7 +13,7 @@ from openimagen.data.images import to_float, to_pil
 from openimagen.text import CachedEncoder
 from openimagen.train.trainee import Trainee
 
-CROPS = 6  # that a super-resolution stage shows
+CROPS, PROMPTS = 6, 16  # that a stage shows if it has no preview prompts
 
 
 @torch.no_grad()
@@ -26,7 +26,7 @@ def write_preview(
     """
     stage = Stage(trainee.config, trainee.ema.net)
     if trainee.config.unet.lowres:
-        examples = [dataset[ticket] for ticket in range(CROPS)]
+        examples = dataset.first(CROPS)
         text = encoder([example.caption for example in examples]).to(trainee.device, torch.float32)
         truth = to_float(torch.stack([example.image for example in examples])).to(trainee.device)
         lowres = avg_pool2d(truth, trainee.scale)
@@ -35,7 +35,7 @@ def write_preview(
         drawn = draw(stage, text, text.null(), noise, lowres, size=size)
         rows = [interpolate(lowres, size=size, mode="nearest"), drawn, truth]
     else:
-        prompts = trainee.train.preview_prompts or tuple(dataset[n].caption for n in range(16))
+        prompts = trainee.train.preview_prompts or [e.caption for e in dataset.first(PROMPTS)]
         text = encoder(prompts).to(trainee.device, torch.float32)
         noise = PictureNoise(range(len(prompts)), 0, trainee.device)
         rows = list(torch.split(draw(stage, text, text.null(), noise), 8))

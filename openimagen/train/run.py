@@ -6,7 +6,10 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +18,11 @@ from pydantic import ValidationError
 from openimagen import model_folder, recipes
 from openimagen.cascade import Cascade, Stage
 from openimagen.config import Recipe
-from openimagen.data.dataset import Alternating, Examples, PictureSet
+from openimagen.data.dataset import Examples, PictureSet, PictureStream
+from openimagen.data.faults import NAMES, Faults
 from openimagen.data.folder import Pictures, read_folder
+from openimagen.data.picture_set import Alternating
+from openimagen.data.source import Shards, Source, open_source
 from openimagen.device import find_device, has_bfloat16
 from openimagen.progress import progress_bar
 from openimagen.text import CachedEncoder, TextEncoder
@@ -28,6 +34,7 @@ from openimagen.train.trainee import Trainee
 from openimagen.unet import UNet
 
 CACHE_BYTES = 8 * 2**30  # of decoded pictures, per stage, on disk
+WORKERS = 2  # processes that decode pictures where they are not decoded beforehand
 
 
 def train(
@@ -39,10 +46,11 @@ def train(
     init: Path | None = None,
     resume: bool = False,
     device: str | None = None,
-    workers: int = 0,
+    workers: int | None = None,
 ) -> Path:
     """Train one stage of a recipe, or all in turn; returns the model folder, `out`/export.
 
+    `data`: captioned pictures, as `open_source` takes them; `workers`: processes that read them.
     `init`: a model folder to start from; stages that are not trained are taken from it as they are.
     Raises ValueError for a request that cannot be met: an unknown stage, a run that is there
     already, or is another one; nothing is written then.
@@ -54,7 +62,7 @@ def train(
     where = find_device(device)
     recipe = resolved(recipe, where)
     check_run(recipe, out, resume)
-    pictures = read_folder(data)
+    source = open_source(data)
     if not (init or resume):
         check_fresh(recipe, chosen)
     given = given_stages(recipe, chosen, init) if init else []
@@ -66,10 +74,11 @@ def train(
     for name in chosen:
         trainee = make_trainee(recipe, name, out, where)
         if not trainee.is_done:
-            dataset = open_data(pictures, trainee, out)
-            report_data(data, dataset, out)
-            train_stage(trainee, dataset, encoder, out, workers)
-            report_data(data, dataset, out)
+            dataset = open_data(source, trainee, out)
+            report = partial(report_data, data, dataset, dataset.faults, out)
+            report()
+            ahead = default_workers(dataset) if workers is None else workers
+            train_stage(trainee, dataset, encoder, out, ahead, report)
         export(recipe, [Stage(trainee.config, trainee.drawing_net())], out)
     return out / "export"
 
@@ -228,18 +237,22 @@ def draw_priors(
 # --- the pictures ---------------------------------------------------------------------------------
 
 
-def open_data(pictures: Pictures, trainee: Trainee, out: Path) -> Examples:
+def open_data(source: Source, trainee: Trainee, out: Path) -> Examples:
     """The stage's stream of pictures; with a prior, every other one is of the run's own drawing."""
-    own = picture_set(pictures, trainee)
-    if trainee.train.prior is None:
+    side, train = trainee.config.side, trainee.train
+    if isinstance(source, Shards):
+        if train.prior is not None:
+            raise ValueError(f"train.{trainee.config.name}.prior works with a folder, not shards")
+        return PictureStream(source, side, crop=train.crop, align=trainee.scale, seed=train.seed)
+    own = picture_set(source, trainee)
+    if train.prior is None:
         return own
-    prior = read_folder(out / "prior" / trainee.config.name)
-    return Alternating(own, picture_set(prior, trainee))
+    return Alternating(own, picture_set(read_folder(out / "prior" / trainee.config.name), trainee))
 
 
 def picture_set(pictures: Pictures, trainee: Trainee) -> PictureSet:
     """Pictures as the stage takes them: decoded once if that fits the cache, else each time."""
-    side = trainee.config.side
+    side, train = trainee.config.side, trainee.train
     size, cache = 3 * side**2 * len(pictures.pairs), cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     fits = size <= min(CACHE_BYTES, shutil.disk_usage(cache).free // 2)
@@ -247,12 +260,20 @@ def picture_set(pictures: Pictures, trainee: Trainee) -> PictureSet:
         return PictureSet(
             pictures,
             side,
-            crop=trainee.train.crop,
+            crop=train.crop,
             align=trainee.scale,
-            seed=trainee.train.seed,
+            seed=train.seed,
             cache=cache if fits else None,
             on_progress=advance,
         )
+
+
+def default_workers(dataset: Examples) -> int:
+    """Processes that decode pictures; the same everywhere, as the order of a stream is by workers.
+
+    None where pictures are decoded already.
+    """
+    return 0 if isinstance(dataset, PictureSet) and dataset.is_decoded else WORKERS
 
 
 def cache_folder() -> Path:
@@ -260,18 +281,44 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "openimagen"
 
 
-def report_data(data: Path, dataset: Examples, out: Path) -> None:
-    """Write data_report.json, and one line of it to stderr when it says something new."""
+def report_data(data: Path, dataset: Examples, faults: Faults, out: Path) -> None:
+    """Write data_report.json, and one line of it to stderr, when it says something new."""
     root = os.path.abspath(data)
+    if isinstance(dataset, PictureSet):
+        contents = {
+            "format": "folder",
+            "pictures": len(dataset),
+            "captions": sum(len(pair.captions) for pair in dataset.pairs),
+        }
+        line = "data: {pictures} pictures, {captions} captions".format(**contents)
+    else:
+        contents = {"format": dataset.shards.format, "shards": len(dataset.shards.paths)}
+        line = "data: {shards} shards, {format}".format(**contents)
+    named = islice(faults.named.items(), NAMES)
     report = {
-        "folder": root,
-        "pictures": len(dataset),
-        "captions": sum(len(pair.captions) for pair in dataset.pairs),
-        "skipped": {file.removeprefix(root + os.sep): why for file, why in dataset.faults.items()},
+        "path": root,
+        **contents,
+        "skipped": len(faults),
+        "reasons": faults.counts(),
+        "named": {name.removeprefix(root + os.sep): why for name, why in named},
     }
-    path, text = out / "data_report.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-    if not path.exists() or path.read_text("utf-8") != text:
-        path.write_text(text, encoding="utf-8")
-        line = "data: {pictures} pictures, {captions} captions".format(**report)
-        skipped = f"; {len(dataset.faults)} skipped, see {path}" if dataset.faults else ""
-        print(line + skipped, file=sys.stderr)
+    path = out / "data_report.json"
+    if not is_news(report, path):
+        return
+    unfinished = path.with_suffix(".partial")
+    text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+    unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")  # as JSON has it
+    unfinished.replace(path)
+    skipped = f"; {len(faults)} skipped, see {path}" if faults else ""
+    print(line + skipped, file=sys.stderr)
+
+
+def is_news(report: dict[str, Any], path: Path) -> bool:
+    """Whether the report at `path` is of other data, or names less: a stage may know less yet."""
+    if not path.exists():
+        return True
+    known = json.loads(path.read_text("utf-8"))
+    about = report.keys() - {"skipped", "reasons", "named"}
+    return (
+        any(known.get(key) != report[key] for key in about) or known["skipped"] < report["skipped"]
+    )

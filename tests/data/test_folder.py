@@ -96,7 +96,7 @@ def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
         "orphan.txt": "does not exist",
         "metadata.jsonl:1": "leaves the folder",
         "metadata.jsonl:2": "leaves the folder",
-        "metadata.jsonl:3": "gone.png does not exist",
+        "metadata.jsonl:3": "does not exist: gone.png",
         "metadata.jsonl:5": "needs file_name and text",
         "metadata.jsonl:6": "needs file_name and text",
         "metadata.jsonl:7": "",

@@ -145,7 +145,7 @@ def test_two_pictures_are_learnt_by_heart(
     new_trainee: NewTrainee, dataset: PictureSet, encoder: CachedEncoder
 ) -> None:
     trainee = new_trainee(images=10**6, batch=8, learning_rate=1e-2, text_drop=0)
-    image, captions = next(loader(dataset, 0, 2, batch=2))
+    image, captions, *_ = next(loader(dataset, 0, 2, batch=2))
     batch = Batch(image.repeat(4, 1, 1, 1), captions * 4)
     losses = [train_step(trainee, batch, encoder)[0] for _ in range(80)]
     assert sum(losses[:3]) > 5 * sum(losses[-3:])

@@ -9,9 +9,9 @@ from PIL import Image
 from openimagen import model_folder
 from openimagen.cascade import Cascade
 from openimagen.config import Recipe
-from openimagen.data.dataset import Alternating, PictureSet
 from openimagen.data.folder import read_folder
 from openimagen.data.images import to_pil
+from openimagen.data.picture_set import Alternating, PictureSet
 from openimagen.recipes import override
 from openimagen.text import CachedEncoder
 from openimagen.train import run

@@ -1,7 +1,10 @@
 """A whole run: what it refuses, what it leaves behind, and that killing it changes nothing."""
 
 import json
+import os
 import shutil
+import signal
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from openimagen.data.dataset import Batch
 from openimagen.recipes import override
 from openimagen.text import TextEncoder
 from openimagen.train import loop
+from openimagen.train.loop import Interrupted
 from openimagen.train.run import make_trainee, train
 from openimagen.train.trainee import Trainee
 
@@ -108,13 +112,63 @@ def test_broken_and_uncaptioned_pictures_are_named(
     (data / "blue-disc.txt").unlink()
     train(recipe, data, tmp_path / "run", stage="base", device="cpu")
     report = json.loads((tmp_path / "run/data_report.json").read_text())
-    assert (report["folder"], report["pictures"], report["captions"]) == (str(data), 4, 4)
-    assert {name: why[:10] for name, why in report["skipped"].items()} == {
+    assert (report["path"], report["pictures"], report["captions"]) == (str(data), 4, 4)
+    assert (report["format"], report["skipped"]) == ("folder", 2)
+    assert report["reasons"] == {"no caption": 1, "no picture of a kind that is read": 1}
+    assert {name: why[:10] for name, why in report["named"].items()} == {
         "blue-disc.png": "no caption",
-        "red-disc.png": "cannot ide",
+        "red-disc.png": "no picture",
     }
     err = capsys.readouterr().err
     assert err.startswith("data: 4 pictures, 4 captions; 2 skipped, see") and err.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def shards(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same pictures in two tar shards, the second cut in its last picture but one."""
+    root = tmp_path_factory.mktemp("shards")
+    files = sorted(folder.iterdir())
+    for number in range(2):
+        with tarfile.open(root / f"{number:05}.tar", "w") as tar:
+            for file in files[6 * number : 6 * number + 6]:
+                tar.add(file, file.name)
+    with tarfile.open(root / "00001.tar") as tar:
+        cut = tar.getmembers()[2].offset_data + 100
+    with (root / "00001.tar").open("r+b") as last:
+        last.truncate(cut)
+    return root
+
+
+def test_shards_are_trained_on_and_what_is_broken_is_named(
+    recipe: Recipe, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    train(recipe, shards, out, device="cpu", workers=1)
+    assert {line[:2] for line in curve(out)} >= {("base", 32), ("sr32", 32)}
+    assert json.loads((out / "data_report.json").read_text()) == {
+        "path": str(shards),
+        "format": "tar",
+        "shards": 2,
+        "skipped": 1,
+        "reasons": {"damaged after # samples": 1},
+        "named": {"00001.tar": "damaged after 1 samples: the rest is missing"},
+    }
+    said = f"data: 2 shards, tar; 1 skipped, see {out}/data_report.json\n"
+    assert capsys.readouterr().err == f"data: 2 shards, tar\n{said}"
+
+
+def test_the_report_is_written_before_a_run_stops(
+    recipe: Recipe, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> tuple[float, float]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return true_step(*_)
+
+    true_step = loop.train_step
+    monkeypatch.setattr(loop, "train_step", stop)
+    with pytest.raises(Interrupted):
+        train(recipe, shards, tmp_path / "run", device="cpu", workers=0)
+    assert json.loads((tmp_path / "run/data_report.json").read_text())["skipped"] == 1
 
 
 # --- what it refuses ------------------------------------------------------------------------------
@@ -127,7 +181,7 @@ def test_wrong_requests_name_the_fix_and_write_nothing(
     empty.mkdir()
     wrong: list[tuple[str, Callable[[], Path]]] = [
         ("use all or one of base, sr32", lambda: train(recipe, folder, out, stage="sr")),
-        ("no captioned picture", lambda: train(recipe, empty, out)),
+        ("no usable pair", lambda: train(recipe, empty, out)),
         ("try --device cpu", lambda: train(recipe, folder, out, device="nonsense")),
         ("leave --resume out", lambda: train(recipe, folder, out, resume=True)),
         ("no model folder", lambda: train(recipe, folder, out, init=empty)),

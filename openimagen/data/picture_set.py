@@ -1,0 +1,201 @@
+"""An endless stream of examples that is a pure function of (seed, ticket).
+
+A ticket is the number of a picture in the run: 0, 1, 2, ... To resume after k pictures, start at
+ticket k. There is no state to save and none to restore.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from openimagen.data.batch import Batch, Example, View
+from openimagen.data.faults import Faults
+from openimagen.data.folder import Picture, Pictures
+from openimagen.data.images import load, square, to_tensor
+
+Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+Progress = Callable[[int, int], None]
+ORDER, DRAW = 0, 1  # what random numbers are for: keeps the streams of one seed apart
+
+
+class PictureSet(Dataset[Example]):
+    """Captioned pictures as an endless, shuffled stream of examples, indexed by ticket.
+
+    Each epoch is a permutation of the pictures. An example is the picture at `side` x `side` or,
+    with `crop`, a random part of it whose corner is a multiple of `align` pixels.
+
+    With a folder as `cache`, pictures are decoded once, into a memory-mapped file there; broken
+    ones are left out and named in `faults`. Without, each is decoded when its ticket comes; in
+    place of a broken one comes the next of its epoch.
+    """
+
+    def __init__(
+        self,
+        pictures: Pictures,
+        side: int,
+        *,
+        crop: int | None = None,
+        align: int = 4,
+        seed: int = 0,
+        cache: Path | None = None,
+        on_progress: Progress | None = None,
+    ) -> None:
+        self.view, self.seed = View(side, crop, align), seed
+        self.pairs, self.faults = pictures.pairs, Faults(pictures.faults, names=sys.maxsize)
+        self._cache: Path | None = None
+        self._rows: Sequence[int] = range(len(self.pairs))  # of the pairs, in the cache
+        if cache is not None:
+            self._cache, broken = _decoded(self.pairs, side, cache, on_progress)
+            self._rows = [
+                row for row, pair in enumerate(self.pairs) if str(pair.path) not in broken
+            ]
+            self.pairs = tuple(self.pairs[row] for row in self._rows)
+            self.faults.add(broken)
+        if not self.pairs:
+            raise ValueError("no picture could be read; see `openimagen data check`")
+
+    def __len__(self) -> int:
+        """Pictures in an epoch; tickets go on beyond."""
+        return len(self.pairs)
+
+    @property
+    def is_decoded(self) -> bool:
+        """Whether pictures are read from the cache."""
+        return self._cache is not None
+
+    def __getitem__(self, ticket: int) -> Example:
+        """The example that the run sees as its number `ticket`, counted from 0."""
+        faults: dict[str, str] = {}
+        example = self._example(ticket, faults)
+        for name in faults.keys() - self.faults.named:
+            warnings.warn(f"skipped {name}: {faults[name]}", RuntimeWarning, stacklevel=2)
+        self.faults.add(faults)
+        return example
+
+    def first(self, count: int) -> list[Example]:
+        """The first examples of the run."""
+        return [self[ticket] for ticket in range(count)]
+
+    def batch(self, tickets: Sequence[int]) -> Batch:
+        """The examples of these tickets, and whatever was broken on the way to them."""
+        faults: dict[str, str] = {}
+        examples = [self._example(ticket, faults) for ticket in tickets]
+        return self.view.batch(examples, tickets, faults)
+
+    def _example(self, ticket: int, faults: dict[str, str]) -> Example:
+        """The example, and into `faults` what was skipped for it."""
+        epoch, place = divmod(ticket, len(self))
+        order = _permutation(self.seed, epoch, len(self))
+        draw = np.random.default_rng((self.seed, DRAW, ticket))
+        window = self.view.window(draw)
+        for step in range(len(self)):
+            index = int(order[(place + step) % len(self)])
+            try:
+                image = self._pixels(index, window)
+            except ValueError as error:
+                path = self.pairs[index].path
+                faults[str(path)] = _reason(path, error)
+                continue
+            captions = self.pairs[index].captions
+            return Example(image, captions[draw.integers(len(captions))])
+        raise ValueError("no picture could be read; see `openimagen data check`")
+
+    def _pixels(self, index: int, window: tuple[slice, slice]) -> UInt8[Tensor, "3 h w"]:
+        if self._cache is None:
+            return self.view.show(load(self.pairs[index].path), window)
+        return torch.from_numpy(np.array(_opened(self._cache)[self._rows[index], :, *window]))
+
+
+class Alternating(PictureSet):
+    """One's own pictures and others in turn: even tickets are of the first, odd of the second."""
+
+    def __init__(self, own: PictureSet, others: PictureSet) -> None:
+        vars(self).update(vars(own))  # in all but its examples it is one's own
+        self.sets = own, others
+
+    def _example(self, ticket: int, faults: dict[str, str]) -> Example:
+        place, which = divmod(ticket, 2)
+        return self.sets[which]._example(place, faults)
+
+
+@lru_cache(maxsize=4)
+def _permutation(seed: int, epoch: int, length: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.random.default_rng((seed, ORDER, epoch)).permutation(length)
+
+
+# --- the cache: one memory-mapped array [n 3 side side] -------------------------------------------
+
+
+@lru_cache(maxsize=8)
+def _opened(cache: Path) -> Pixels:
+    """Once in each process: a data set sent to a worker carries the path, not the pixels."""
+    pixels: Pixels = np.load(cache, mmap_mode="r")
+    return pixels
+
+
+def _decoded(
+    pairs: Sequence[Picture], side: int, folder: Path, on_progress: Progress | None
+) -> tuple[Path, dict[str, str]]:
+    """The file with the decoded pictures, made unless it is there, and which ones are broken."""
+    cache = folder / f"{_fingerprint(pairs)}-{side}.npy"
+    faults = cache.with_suffix(".json")
+    if not cache.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f".{cache.name}.{os.getpid()}"
+        try:
+            faults.write_text(json.dumps(_decode(pairs, side, part, on_progress)))
+            part.replace(cache)  # last: where the cache is, it is whole
+        finally:
+            part.unlink(missing_ok=True)
+    return cache, json.loads(faults.read_text())
+
+
+def _decode(
+    pairs: Sequence[Picture], side: int, part: Path, on_progress: Progress | None
+) -> dict[str, str]:
+    shape = (len(pairs), 3, side, side)
+    pixels = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
+
+    def fill(row: int) -> str | None:
+        try:
+            pixels[row] = to_tensor(square(load(pairs[row].path), side)).numpy()
+        except ValueError as error:
+            return _reason(pairs[row].path, error)
+        return None
+
+    faults: dict[str, str] = {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow works without the GIL
+        for row, fault in enumerate(pool.map(fill, range(len(pairs)))):
+            if fault is not None:
+                faults[str(pairs[row].path)] = fault
+            if on_progress is not None:
+                on_progress(row + 1, len(pairs))
+    pixels.flush()
+    return faults
+
+
+def _reason(path: Path, error: ValueError) -> str:
+    return str(error).removeprefix(f"{path}: ")
+
+
+def _fingerprint(pairs: Sequence[Picture]) -> str:
+    """Of the files as they are now; captions are not in the cache."""
+    digest = hashlib.sha256()
+    for pair in pairs:
+        digest.update(f"{pair.path}\n".encode(errors="surrogateescape"))
+        if pair.path.exists():
+            file = pair.path.stat()
+            digest.update(f"{file.st_mtime_ns} {file.st_size}\n".encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,179 @@
+"""Shards as an endless, shuffled stream of examples, read from front to back.
+
+Shards are dealt to the readers anew each epoch. A reader reads a block of samples, gives them out
+in random order, and reads the next. So where it stands is four numbers; to resume, it reads its
+last block once more.
+"""
+
+import copy
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+
+from openimagen.data.batch import Example, View
+from openimagen.data.faults import Faults
+from openimagen.data.images import load
+from openimagen.data.sample import Fault, Item
+from openimagen.data.source import Shards
+
+BUFFER, BUFFER_BYTES = 1024, 256 * 2**20  # of a block: samples, encoded
+BARREN = 10  # epochs without a picture, after which a reader gives up
+DEAL, BLOCK, DRAW = 2, 3, 4  # what random numbers are for: keeps the streams of one seed apart
+Entry = tuple[int, int, Item]  # unit of the reader's share, number in the shard, what is there
+
+
+class PictureStream:
+    """Captioned pictures from shards: an endless stream, split without overlap over its readers.
+
+    An epoch gives every sample once, to one reader. With fewer shards than readers each shard is
+    dealt out in parts: of p parts, every p-th sample; all of its readers then read the whole shard.
+    Examples show what `View` says. Broken samples are left out; each reader tells of them in its
+    first epoch, where they come once.
+    """
+
+    def __init__(
+        self,
+        shards: Shards,
+        side: int,
+        *,
+        crop: int | None = None,
+        align: int = 4,
+        seed: int = 0,
+        buffer: int = BUFFER,
+    ) -> None:
+        self.shards, self.view, self.seed = shards, View(side, crop, align), seed
+        self.buffer = buffer
+        self.faults = Faults(shards.faults)
+
+    def first(self, count: int) -> list[Example]:
+        """The first examples of a shard."""
+        small = copy.copy(self)
+        small.buffer = count
+        made = (one for one in Reader(small) if isinstance(one, Example))
+        return list(islice(made, count))
+
+    def identity(self) -> dict[str, object]:
+        """What the order of the samples depends on, but for the readers."""
+        digest = hashlib.sha256()
+        for name, path in zip(self.shards.names, self.shards.paths, strict=True):
+            digest.update(f"{name}\n{path.stat().st_size}\n".encode(errors="surrogateescape"))
+        return {"shards": digest.hexdigest()[:16], "seed": self.seed, "buffer": self.buffer}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a reader stands: at which block, and how many of its samples are given out."""
+
+    epoch: int = 0
+    unit: int = 0  # of its share, in which the block begins
+    member: int = 0  # number in the shard of the block's first sample
+    given: int = 0
+
+
+class Unit(NamedTuple):
+    """A part of a shard: of `parts`, the one that begins with sample number `part`."""
+
+    shard: int
+    part: int
+    parts: int
+
+
+class Reader(Iterator[Example | Fault]):
+    """One of the readers that share a stream: its examples, and what it could not use, for ever.
+
+    `place` is where it stands; a reader that begins there goes on exactly like this one. Raises
+    ValueError after ten epochs without a picture.
+    """
+
+    def __init__(
+        self,
+        stream: PictureStream,
+        number: int = 0,
+        readers: int = 1,
+        place: Place | None = None,
+        first_epoch: int = 0,
+    ) -> None:
+        self.stream, self.number, self.readers = stream, number, readers
+        self.place = place or Place(first_epoch)
+        self.first_epoch = first_epoch
+        self._given = self._give()
+
+    def __next__(self) -> Example | Fault:
+        """The next of them."""
+        return next(self._given)
+
+    def _give(self) -> Iterator[Example | Fault]:
+        start, barren = self.place, 0
+        while barren < BARREN:
+            barren += 1
+            for made in self._epoch(start):
+                if isinstance(made, Example):
+                    barren = 0
+                elif start.epoch > self.first_epoch and not made.passing:
+                    continue  # told before
+                yield made
+            start = Place(start.epoch + 1)
+        raise ValueError(
+            f"{BARREN} epochs without a picture for reader {self.number} of {self.readers}: "
+            "there are too few for so many ranks x workers; see `openimagen data check`"
+        )
+
+    def _epoch(self, start: Place) -> Iterator[Example | Fault]:
+        epoch, begin = start.epoch, start.given
+        share = self._share(epoch)
+        for block in _blocks(self._entries(share, start), self.stream.buffer):
+            unit, member, _ = block[0]
+            order = self._draw(BLOCK, epoch, share[unit].shard, member).permutation(len(block))
+            for given in range(begin, len(block)):
+                unit_of, number, item = block[order[given]]
+                self.place = Place(epoch, unit, member, given + 1)
+                yield self._make(item, self._draw(DRAW, epoch, share[unit_of].shard, number))
+            begin = 0
+            del block  # or there would be two when the next is read
+
+    def _share(self, epoch: int) -> list[Unit]:
+        """What falls to this reader."""
+        shards = len(self.stream.shards.paths)
+        parts = -(-self.readers // shards)
+        order = self._draw(DEAL, epoch).permutation(shards * parts).tolist()
+        mine = order[self.number :: self.readers]
+        return [Unit(unit // parts, unit % parts, parts) for unit in mine]
+
+    def _entries(self, share: list[Unit], start: Place) -> Iterator[Entry]:
+        """Samples in the order in which they are read, from a place on to the end of the epoch."""
+        for unit in range(start.unit, len(share)):
+            shard, part, parts = share[unit]
+            begin = start.member if unit == start.unit else 0
+            for number, item in self.stream.shards.read(shard, begin, part, parts):
+                yield unit, number, item
+
+    def _make(self, item: Item, draw: np.random.Generator) -> Example | Fault:
+        if isinstance(item, Fault):
+            return item
+        view = self.stream.view
+        try:
+            image = view.show(load(item.image), view.window(draw))
+        except ValueError as error:
+            return Fault(item.name, str(error))
+        return Example(image, item.captions[draw.integers(len(item.captions))])
+
+    def _draw(self, *purpose: int) -> np.random.Generator:
+        return np.random.default_rng((self.stream.seed, *purpose))
+
+
+def _blocks(entries: Iterator[Entry], most: int) -> Iterator[list[Entry]]:
+    """Entries by `most` together, less if they are large."""
+    block: list[Entry] = []
+    size = 0
+    for entry in entries:
+        block.append(entry)
+        size += 0 if isinstance(entry[2], Fault) else len(entry[2].image)
+        if len(block) == most or size >= BUFFER_BYTES:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block

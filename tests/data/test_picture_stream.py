@@ -1,0 +1,310 @@
+"""The stream stopped anywhere and resumed is the stream; an epoch is every sample once."""
+
+import itertools
+import json
+import pickle
+import random
+import tarfile
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from shard_files import picture, write_img2dataset, write_parquet, write_tar
+
+from openimagen.data import picture_stream as module
+from openimagen.data.batch import Batch, Example, Slices
+from openimagen.data.dataset import PictureStream, loader
+from openimagen.data.images import load, square, to_tensor
+from openimagen.data.picture_stream import Place, Reader
+from openimagen.data.sample import Fault
+from openimagen.data.source import Shards, open_source
+
+SHARDS, COUNT, SIDE = [9, 4, 1, 12], 26, 16
+BROKEN = "9"  # of the `damaged` shards
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_img2dataset(tmp_path_factory.mktemp("data") / "shards", SHARDS)
+
+
+def stream_of(root: Path, **settings: int) -> PictureStream:
+    source = open_source(root)
+    assert isinstance(source, Shards)
+    return PictureStream(source, SIDE, **({"crop": 8, "buffer": 5} | settings))
+
+
+def epochs_of(reader: Reader, count: int) -> list[list[str]]:
+    """Captions that a reader gives in its next epochs."""
+    found: list[list[str]] = [[] for _ in range(count)]
+    for made in reader:
+        if reader.place.epoch >= count:
+            break
+        if isinstance(made, Example):
+            found[reader.place.epoch].append(made.caption)
+    return found
+
+
+def same(ours: list[Batch], theirs: list[Batch]) -> bool:
+    """Whether batches agree to the bit, faults and tickets too."""
+    words = [[(b.captions, list(b.tickets), b.faults) for b in side] for side in (ours, theirs)]
+    return words[0] == words[1] and all(
+        torch.equal(one.image, other.image) for one, other in zip(ours, theirs, strict=True)
+    )
+
+
+# --- epochs ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("readers", [1, 2, 3, 4, 7, 9])
+def test_readers_share_an_epoch_without_overlap(root: Path, readers: int) -> None:
+    stream = stream_of(root)
+    shares = [epochs_of(Reader(stream, number, readers), 3) for number in range(readers)]
+    for epoch in range(3):
+        seen = [caption for share in shares for caption in share[epoch]]
+        assert sorted(seen, key=int) == [str(number) for number in range(COUNT)]
+
+
+def test_every_epoch_has_an_order_of_its_own_that_the_seed_decides(root: Path) -> None:
+    epochs = epochs_of(Reader(stream_of(root)), 6)
+    assert len(set(map(tuple, epochs))) == 6
+    assert epochs_of(Reader(stream_of(root)), 6) == epochs
+    assert not set(map(tuple, epochs_of(Reader(stream_of(root, seed=1)), 6))) & set(
+        map(tuple, epochs)
+    )
+
+
+def test_shards_are_dealt_anew_and_blocks_shuffled(root: Path) -> None:
+    firsts = [set(map(int, epoch[:5])) for epoch in epochs_of(Reader(stream_of(root)), 10)]
+    assert len(set(map(frozenset, firsts))) > 4  # other shards come first
+    orders = epochs_of(Reader(stream_of(root, buffer=COUNT)), 10)
+    places = [order.index("0") for order in orders]
+    assert max(places) > 16 and min(places) < 10  # anywhere in the block
+
+
+def test_a_block_holds_no_more_than_its_bytes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = epochs_of(Reader(stream_of(root, buffer=100)), 1)
+    monkeypatch.setattr(module, "BUFFER_BYTES", 3 * len(picture(0)))
+    small = epochs_of(Reader(stream_of(root, buffer=100)), 1)
+    assert small != whole
+    assert small == epochs_of(Reader(stream_of(root, buffer=3)), 1)
+
+
+@pytest.mark.parametrize("readers", [1, 6])
+def test_a_reader_begun_anywhere_goes_on_as_the_first(root: Path, readers: int) -> None:
+    stream = stream_of(root)
+    reader = Reader(stream, readers - 1, readers)
+    steps = [(reader.place, made) for made in itertools.islice(reader, 40)]
+    assert len({place for place, _ in steps}) == 40
+    for number in range(0, 34, 3):
+        begun = Reader(stream, readers - 1, readers, steps[number][0])
+        for (_, one), other in zip(steps[number + 1 : number + 7], begun, strict=False):
+            assert isinstance(one, Example) and isinstance(other, Example)
+            assert one.caption == other.caption and torch.equal(one.image, other.image)
+
+
+# --- through the loader ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_stopped_and_resumed_is_uninterrupted(root: Path, workers: int, ranks: int) -> None:
+    draw = random.Random(10 * workers + ranks)
+    batch, stop = 3, 100  # the last batch is short
+    for rank in range(ranks):
+        whole = list(loader(stream_of(root), 0, stop, batch, workers, rank, ranks))
+        start, head, state = 0, list[Batch](), None
+        for _ in range(2):  # stopped twice
+            running = loader(stream_of(root), start, stop, batch, workers, rank, ranks, state)
+            head += itertools.islice(running, draw.randint(1, 15))
+            start, state = batch * len(head), as_saved(running.state_dict())
+        tail = loader(stream_of(root), start, stop, batch, workers, rank, ranks, state)
+        assert same([*head, *tail], whole)
+        given = [each.tickets for each in whole]
+        assert given == list(Slices(0, stop, batch, rank, ranks))
+
+
+def as_saved(state: dict[str, object]) -> dict[str, object]:
+    """A state as it comes back from a checkpoint: small, and of plain types."""
+    assert len(pickle.dumps(state)) < 2000
+    loaded: dict[str, object] = json.loads(json.dumps(state))
+    assert loaded == state
+    return loaded
+
+
+def test_a_batch_comes_from_worker_after_worker(root: Path) -> None:
+    stream = stream_of(root)
+    for rank in range(2):
+        readers = [Reader(stream, 2 * rank + worker, 4) for worker in range(2)]
+        for number, batch in enumerate(loader(stream, 0, 60, 4, 2, rank, 2)):
+            expected = list(itertools.islice(readers[number % 2], 2))
+            assert batch.captions == [
+                made.caption for made in expected if isinstance(made, Example)
+            ]
+            assert list(batch.tickets) == [4 * number + 2 * rank, 4 * number + 2 * rank + 1]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_made_longer_goes_on(root: Path, workers: int) -> None:
+    short = loader(stream_of(root), 0, 10, 4, workers)
+    seen = [caption for batch in short for caption in batch.captions]
+    state = as_saved(short.state_dict())
+    longer = loader(stream_of(root), 10, 34, 4, workers, state=state)
+    seen += [caption for batch in longer for caption in batch.captions]
+    assert len(seen) == 34
+    if not workers:
+        assert sorted(seen[:COUNT], key=int) == [str(number) for number in range(COUNT)]
+    unread = loader(stream_of(root), 10, 34, 4, workers, state=state)
+    assert unread.state_dict() == state  # nothing was read yet
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"workers": 1}, "workers was 0, is 1"),
+        ({"ranks": 2}, "ranks was 1, is 2"),
+        ({"start": 36}, "images was 30, is 36"),
+        ({"state": None}, "images was None, is 30"),
+    ],
+)
+def test_another_layout_begins_the_epoch_again_and_says_so(
+    root: Path, change: dict[str, object], why: str
+) -> None:
+    before = loader(stream_of(root, crop=SIDE), 0, 90, 6)
+    list(itertools.islice(before, 5))  # four samples into the second epoch
+    settings = {"start": 30, "stop": 150, "batch": 2, "state": before.state_dict()} | change
+    with pytest.warns(RuntimeWarning, match=f"the data begins its epoch again: {why}"):
+        loader(stream_of(root, crop=SIDE), **settings)
+    epoch, seen = 0 if settings["state"] is None else 1, Counter[str]()
+    ranks = int(str(settings.get("ranks", 1)))
+    for rank in range(ranks):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            resumed = loader(stream_of(root, crop=SIDE), **settings, rank=rank)
+        assert len(said) == (rank == 0)
+        share = epochs_of(Reader(stream_of(root), rank, ranks, first_epoch=epoch), epoch + 1)[-1]
+        given = [caption for batch in resumed for caption in batch.captions]
+        assert given[: len(share)] == share
+        seen.update(share)
+    assert seen == Counter(str(number) for number in range(COUNT))
+
+
+def test_other_shards_begin_the_epoch_again(root: Path, tmp_path: Path) -> None:
+    before = loader(stream_of(root), 0, 90, 6)
+    next(before)
+    other = write_img2dataset(tmp_path / "other", [*SHARDS, 1])
+    with pytest.warns(RuntimeWarning, match="shards was .*, is "):
+        loader(stream_of(other), 6, 90, 6, state=before.state_dict())
+
+
+def test_torch_s_global_randomness_is_left_alone(root: Path) -> None:
+    before = torch.get_rng_state()
+    list(loader(stream_of(root), 0, 4, batch=2))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+# --- what an example shows ------------------------------------------------------------------------
+
+
+def test_crops_are_aligned_and_reach_every_corner(root: Path) -> None:
+    places = set()
+    for crop, caption in itertools.islice(Reader(stream_of(root)), 80):
+        whole = to_tensor(square(load(picture(int(caption))), SIDE))
+        windows = whole.unfold(1, 8, 1).unfold(2, 8, 1)  # [3 9 9 8 8]
+        hits = (windows == crop[:, None, None]).all(dim=(0, 3, 4)).nonzero()
+        assert len(hits) == 1
+        places.add(tuple(hits[0].tolist()))
+    assert places == {(top, left) for top in (0, 4, 8) for left in (0, 4, 8)}
+
+
+def test_the_first_examples_are_always_the_same(root: Path) -> None:
+    stream = stream_of(root)
+    list(loader(stream, 0, 6, 2))
+    captions = [example.caption for example in stream.first(40)]
+    assert captions == [example.caption for example in stream_of(root, buffer=7).first(40)]
+    assert set(captions) == {str(number) for number in range(COUNT)}
+
+
+def test_parquet_streams_as_tar_does(tmp_path: Path) -> None:
+    pictures = [picture(number) for number in range(20)]
+    captions = [[f"{number}a", f"{number}b"] for number in range(20)]
+    for part in range(2):
+        half = slice(part * 10, part * 10 + 10)
+        write_parquet(tmp_path / f"{part}.parquet", pictures[half], captions[half])
+    whole = list(loader(stream_of(tmp_path), 0, 60, 4, 2))
+    seen = {text for batch in whole for text in batch.captions}
+    assert {int(text[:-1]) for text in seen} == set(range(20)) and {*"ab"} == {t[-1] for t in seen}
+    running = loader(stream_of(tmp_path), 0, 60, 4, 2)
+    head = list(itertools.islice(running, 7))
+    tail = loader(stream_of(tmp_path), 28, 60, 4, 2, state=running.state_dict())
+    assert same([*head, *tail], whole)
+
+
+# --- what is broken -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """Three shards of four; in each the second picture is cut, and the last shard itself."""
+    for shard in range(3):
+        names = [f"{4 * shard + place:02}" for place in range(4)]
+        images = [picture(n)[: 500 if n % 4 == 1 else None] for n in map(int, names)]
+        files = [
+            file
+            for name, image in zip(names, images, strict=True)
+            for file in ((f"{name}.jpg", image), (f"{name}.txt", name.encode()))
+        ]
+        write_tar(tmp_path / f"{shard}.tar", files)
+    last = tmp_path / "2.tar"
+    with tarfile.open(last) as tar:
+        cut = tar.getmember("11.jpg").offset_data + 700
+    last.write_bytes(last.read_bytes()[:cut])
+    return tmp_path
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_is_broken_is_told_once(damaged: Path, workers: int) -> None:
+    stream = stream_of(damaged)
+    batches = list(loader(stream, 0, 60, 2, workers))
+    good = {"00", "02", "03", "04", "06", "07", "08", "10"}
+    assert {text for batch in batches for text in batch.captions} == good
+    told = Counter(name for batch in batches for name in batch.faults)
+    assert told == Counter(["0.tar:01", "1.tar:05", "2.tar:09", "2.tar"])
+    assert stream.faults.named.keys() == told.keys()
+    assert stream.faults.counts() == {
+        "image file is truncated": 3,
+        "damaged after # samples": 1,
+    }
+
+
+def test_counts_of_what_is_broken_survive_a_stop(damaged: Path) -> None:
+    for stop in range(0, 16, 4):
+        first, second = stream_of(damaged), stream_of(damaged)
+        running = loader(first, 0, 40, 2)
+        list(itertools.islice(running, stop // 2))
+        list(loader(second, stop, 40, 2, state=running.state_dict()))
+        assert len(second.faults) == 4
+
+
+def test_a_shard_that_vanishes_is_told_whenever_it_is_missed(damaged: Path) -> None:
+    stream = stream_of(damaged)
+    reader: Iterator[Example | Fault] = Reader(stream)
+    assert any(made == Fault("2.tar:09", "image file is truncated") for made in first(reader, 12))
+    (damaged / "1.tar").unlink()
+    missing = [made for made in first(reader, 40) if isinstance(made, Fault)]
+    assert len(missing) > 2 and all(made.name == "1.tar" and made.passing for made in missing)
+
+
+def first(reader: Iterator[Example | Fault], count: int) -> list[Example | Fault]:
+    return list(itertools.islice(reader, count))
+
+
+def test_a_reader_without_a_picture_gives_up(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", [("a.png", picture(0)), ("a.txt", b"a")])
+    lone = Reader(stream_of(tmp_path), 3, 999)
+    with pytest.raises(ValueError, match="too few for so many ranks x workers"):
+        next(lone)
+    assert isinstance(next(Reader(stream_of(tmp_path), place=Place(5))), Example)
