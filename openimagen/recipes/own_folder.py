@@ -1,9 +1,9 @@
-"""A folder of your own, from the embedded model: 50 icons are learnt in minutes on a CPU.
+"""A folder of your own, from the embedded model, in minutes on a CPU.
 
 Command:   openimagen train own_folder --data pictures --out runs/own --stage base --init emoji
            --stage all also teaches the upscalers your style. Without --init it starts from
            nothing: then give it --images 300000, and hours.
-Hardware:  two CPU cores.
+Hardware:  two CPU cores: 6,000 images take 2 to 5 minutes at 20 to 55 images a second.
 """
 
 from openimagen.config import Recipe
