@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -120,21 +120,51 @@ class PictureSet(Dataset[Example]):
         return torch.from_numpy(np.array(_opened(self._cache)[self._rows[index], :, *window]))
 
 
+class Loader:
+    """Batches in order, as `loader` describes them."""
+
+    def __init__(self, batches: "DataLoader[Example]") -> None:
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        yield from self._batches
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where it is, beyond the clock: nothing to add."""
+        return {}
+
+
 def loader(
-    dataset: PictureSet, start: int, stop: int, batch: int, workers: int = 0
-) -> Iterator[Batch]:
+    dataset: PictureSet,
+    start: int,
+    stop: int,
+    batch: int,
+    workers: int = 0,
+    rank: int = 0,
+    ranks: int = 1,
+    state: dict[str, Any] | None = None,
+) -> Loader:
     """Batches of the tickets from `start` up to `stop`, in order; the last may be smaller.
 
-    The result does not depend on the number of worker processes; 0 works in this one.
+    Of each batch, rank `rank` of `ranks` gets its part, as `tensor_split` cuts it. The result does
+    not depend on the number of worker processes; 0 works in this one.
     """
-    yield from DataLoader(
-        dataset,
-        batch_size=batch,
-        sampler=range(start, stop),
-        num_workers=workers,
-        collate_fn=_collate,
-        generator=torch.Generator(),  # leaves torch's global one alone
+    batches = (range(first, min(first + batch, stop)) for first in range(start, stop, batch))
+    return Loader(
+        DataLoader(
+            dataset,
+            batch_sampler=(_part(tickets, rank, ranks) for tickets in batches),
+            num_workers=workers,
+            collate_fn=_collate,
+            generator=torch.Generator(),  # leaves torch's global one alone
+        )
     )
+
+
+def _part(tickets: range, rank: int, ranks: int) -> list[int]:
+    size, extra = divmod(len(tickets), ranks)
+    first = rank * size + min(rank, extra)
+    return list(tickets[first : first + size + (rank < extra)])
 
 
 def _collate(examples: list[Example]) -> Batch:

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from pydantic import ValidationError
 
@@ -15,15 +14,18 @@ from openimagen.cascade import Cascade, Stage
 from openimagen.config import Recipe
 from openimagen.data.dataset import PictureSet
 from openimagen.data.folder import Pictures, read_folder
-from openimagen.device import find_device, has_bfloat16
+from openimagen.device import has_bfloat16
 from openimagen.progress import progress_bar
 from openimagen.text import CachedEncoder, TextEncoder
-from openimagen.train import checkpoint
+from openimagen.train import checkpoint, parallel
 from openimagen.train.loop import train_stage
+from openimagen.train.parallel import on_first
+from openimagen.train.step import seed_of
 from openimagen.train.trainee import Trainee
 from openimagen.unet import UNet
 
 CACHE_BYTES = 8 * 2**30  # of decoded pictures, per stage, on disk
+FREE = ("images", "accumulate", "parallel", "checkpoint_activations", "compile")  # between starts
 
 
 def train(
@@ -40,30 +42,43 @@ def train(
     """Train one stage of a recipe, or all in turn; returns the model folder, `out`/export.
 
     `init`: a model folder to start from; stages that are not trained are taken from it as they are.
+    Started by torchrun, every process calls it and the first one writes.
     Raises ValueError for a request that cannot be met: an unknown stage, a run that is there
     already, or is another one; nothing is written then.
     """
+    chosen = chosen_stages(recipe, stage)
+    with parallel.joined(device) as where:
+        recipe = resolved(recipe, where)
+        check_run(recipe, out, resume)
+        pictures = read_folder(data)
+        given = given_stages(recipe, chosen, init) if init else []
+        encoder = CachedEncoder(TextEncoder.load(recipe.model.text, device=where))
+
+        on_first(begin, recipe, out, given)
+        for name in chosen:
+            trainee = make_trainee(recipe, name, out, where)
+            if not trainee.is_done:
+                with parallel.machine_by_machine():
+                    dataset = open_data(pictures, trainee)
+                on_first(report_data, data, dataset, out)
+                train_stage(trainee, dataset, encoder, out, workers)
+                for faults in parallel.everyone(dataset.faults):
+                    dataset.faults |= faults
+                on_first(report_data, data, dataset, out)
+            net = parallel.gathered(trainee.ema.net)
+            on_first(export, recipe, [Stage(trainee.config, net)], out)
+    return out / "export"
+
+
+def chosen_stages(recipe: Recipe, stage: str) -> list[str]:
+    """Names of the stages to train. ValueError if one is not there, or cannot be shared."""
     names = [config.name for config in recipe.model.stages]
     if stage not in ("all", *names):
         raise ValueError(f"the recipe has no stage {stage}: use all or one of {', '.join(names)}")
     chosen = names if stage == "all" else [stage]
-    where = find_device(device)
-    recipe = resolved(recipe, where)
-    check_run(recipe, out, resume)
-    pictures = read_folder(data)
-    given = given_stages(recipe, chosen, init) if init else []
-    encoder = CachedEncoder(TextEncoder.load(recipe.model.text, device=where))
-
-    begin(recipe, out, given)
     for name in chosen:
-        trainee = make_trainee(recipe, name, out, where)
-        if not trainee.is_done:
-            dataset = open_data(pictures, trainee)
-            report_data(data, dataset, out)
-            train_stage(trainee, dataset, encoder, out, workers)
-            report_data(data, dataset, out)
-        export(recipe, [Stage(trainee.config, trainee.ema.net)], out)
-    return out / "export"
+        parallel.check_split(recipe.train[name])
+    return chosen
 
 
 def resolved(recipe: Recipe, device: torch.device) -> Recipe:
@@ -99,14 +114,15 @@ def check_run(recipe: Recipe, out: Path, resume: bool) -> None:
     if changed := changes(begun, recipe):
         raise ValueError(
             f"{out} was begun with other settings: {'; '.join(changed)}. "
-            "Only train.STAGE.images may change: restore the others, or name another folder"
+            f"Only {', '.join(FREE)} of a stage may change: restore the others, "
+            "or name another folder"
         )
 
 
 def changes(begun: Recipe, now: Recipe) -> list[str]:
-    """Each setting that differs, in words, but for the length of the run."""
+    """Each setting that differs, in words, but for the length of the run and how it is computed."""
     before, after = recipes.settings(begun), recipes.settings(now)
-    free = {f"train.{name}.images" for name in now.train}
+    free = {f"train.{name}.{setting}" for name in now.train for setting in FREE}
     return [
         f"{key} was {before.get(key)}, is {after.get(key)}"
         for key in before | after
@@ -172,9 +188,9 @@ def make_trainee(recipe: Recipe, name: str, out: Path, device: torch.device) -> 
     config, train = recipe.model.stages[number], recipe.train[name]
     scale = config.side // recipe.model.stages[number - 1].side if number else 1
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(np.random.SeedSequence([train.seed, number]).generate_state(1)[0]))
+        torch.manual_seed(seed_of(train.seed, number))
         net = UNet(config.unet)
-    found = checkpoint.latest(out / "checkpoints" / name)
+    found = on_first(checkpoint.latest, out / "checkpoints" / name)
     for given in exported(out, [] if found else [name]).values():
         net.load_state_dict(given.trained().state_dict())
     trainee = Trainee(config, train, scale, net, device)

@@ -1,5 +1,7 @@
 """One stage in training: all that a checkpoint holds."""
 
+import pickle
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from openimagen.config import StageConfig, TrainConfig
 from openimagen.train import checkpoint
 from openimagen.train.adafactor import Adafactor
 from openimagen.train.ema import EMA
+from openimagen.train.parallel import is_first, is_sharded, part_of, rank, ranks, shard, spread
+from openimagen.train.step import Share
 from openimagen.unet import UNet
 
 
@@ -25,7 +29,7 @@ def new_tally() -> Tensor:
 
 @dataclass
 class Trainee:
-    """Network, average, optimiser, and the clock: images seen."""
+    """Network, average, optimiser, and the clock: images seen by all ranks."""
 
     config: StageConfig
     train: TrainConfig
@@ -35,6 +39,8 @@ class Trainee:
     images: int = 0
     tally: Tensor = field(default_factory=new_tally)
     skipped: int = 0  # steps, in a row
+    data: dict[str, Any] | None = None  # where the loader of this rank was, if a checkpoint says so
+    model: nn.Module = field(init=False)  # what a step calls: `net`, perhaps spread over ranks
     ema: EMA = field(init=False)
     optimizer: torch.optim.Optimizer = field(init=False)
 
@@ -42,6 +48,9 @@ class Trainee:
         net = self.net.train().requires_grad_(True).to(self.device)
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = EMA(self.net, self.train.ema_images)
+        self.model = spread(self.net, self.train)
+        if is_sharded(self.train):
+            shard(self.ema.net)
         self.optimizer = make_optimizer(self.net, self.train)
 
     @property
@@ -54,20 +63,32 @@ class Trainee:
         self.skipped = 0 if taken else self.skipped + 1
         self.tally += torch.tensor([*figures, 1, 0] if taken else [0, 0, 0, 1], dtype=torch.float64)
 
-    def save(self, folder: Path) -> None:
-        """Write a checkpoint."""
-        checkpoint.save(folder, self._state(), self.images, self.train.keep)
+    def next_batch(self) -> Share:
+        """Which examples of the run the next step is about."""
+        stop = min(self.images + self.train.batch, self.train.images)
+        batch = range(self.images, stop)
+        return Share(batch, part_of(batch))
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint."""
-        state = self._state()  # shares the weights, which are read in place
+        """Go on from a checkpoint, of any number of ranks."""
+        state, names = self.state(), checkpoint.names(path)  # shares the weights, read in place
+        ours = f"{rank()} of {ranks()}"
+        if f"data.{ours}" in names:
+            state["data"] = {ours: b""}
+        elif any(name.startswith("data.") for name in names) and is_first():
+            warnings.warn(
+                f"{path} is of another number of processes: data starts anew", stacklevel=2
+            )
         checkpoint.load(path, state)
         set_optimizer_state_dict(self.net, self.optimizer, state["optimizer"])
         self.images = int(state["images"])
         self.tally = state["tally"]
+        self.data = pickle.loads(state["data"][ours]) if "data" in state else None
 
-    def _state(self) -> dict[str, Any]:
-        return {
+    def state(self, data: dict[str, Any] | None = None) -> dict[str, Any]:
+        """All that a checkpoint holds; `data` is where the loader of this rank is, if it says."""
+        loaders = {f"{rank()} of {ranks()}": pickle.dumps(data)} if data else None
+        return ({"data": loaders} if loaders else {}) | {
             "net": self.net.state_dict(),
             "ema": self.ema.net.state_dict(),
             "optimizer": get_optimizer_state_dict(self.net, self.optimizer),
