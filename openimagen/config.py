@@ -283,7 +283,10 @@ class TrainConfig(Config):
     crop: Positive | None = None  # super-resolution trains on crops of this side, in output pixels
     # of the arithmetic; weights stay float32. auto: bfloat16 where the device has it
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    compile: bool = False  # torch.compile the step: a minute at the start, faster after it
+    compile: bool = False  # torch.compile the network: a minute at the start, faster after it
+    checkpoint_activations: bool = False  # blocks are computed again going back: slower, smaller
+    # over several processes each holds all weights (ddp), or its share of them (fsdp)
+    parallel: Literal["ddp", "fsdp"] = "ddp"
     checkpoint_images: Positive = 20_000
     preview_images: Positive = 50_000
     preview_prompts: tuple[str, ...] = ()

@@ -1,6 +1,7 @@
 """What a run says of itself: `log.jsonl`, TensorBoard events, a progress bar."""
 
 import json
+import os
 import time
 from pathlib import Path
 from types import TracebackType
@@ -15,15 +16,19 @@ class Journal:
     """Takes down figures and notes of a stage, by images seen; what it knew beyond is forgotten.
 
     So the log of a run that went back to its last checkpoint is that of one that never stopped.
+    All ranks of a run have one; only that of the first writes.
     """
 
-    def __init__(self, out: Path, stage: str, images: int, total: int) -> None:
-        self.stage = stage
-        out.mkdir(parents=True, exist_ok=True)
-        forget(out / "log.jsonl", stage, images)
-        self.file = (out / "log.jsonl").open("a", encoding="utf-8")
-        self.events = _tensorboard(out / "events" / stage, images)
+    def __init__(self, out: Path, stage: str, images: int, total: int, writes: bool = True) -> None:
+        self.stage, log = stage, out / "log.jsonl"
+        if writes:
+            out.mkdir(parents=True, exist_ok=True)
+            forget(log, stage, images)
+        self.file = (log if writes else Path(os.devnull)).open("a", encoding="utf-8")
+        self.events = _tensorboard(out / "events" / stage, images) if writes else None
         self.bars = progress_bars("images", TextColumn("loss {task.fields[loss]:.4f}"))
+        self.bars.disable |= not writes
+        self.bars.console.quiet = not writes
         self.bar = self.bars.add_task(stage, total=total, completed=images, loss=0.0)
         self.clock = (time.monotonic(), images)
 

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from openimagen.config import StageConfig
 from openimagen.data.dataset import Batch, Examples, loader
 from openimagen.text import CachedEncoder
+from openimagen.train import parallel
+from openimagen.train.checkpoint import Writer
 from openimagen.train.journal import Journal
 from openimagen.train.previews import write_preview
 from openimagen.train.step import Noised, learning_rate, loss_of, prepare
@@ -48,12 +49,16 @@ def train_stage(
     """
     train, name = trainee.train, trainee.config.name
     log_images = train.batch * max(1, min(LOG_STEPS, train.images // (train.batch * LOG_LINES)))
-    batches = loader(dataset, trainee.images, train.images, train.batch, workers)
-    loss = torch.compile(loss_of) if train.compile else loss_of
-    with Journal(out, name, trainee.images, train.images) as journal, stop_on_signal() as stopped:
+    place = parallel.rank(), parallel.ranks(), trainee.data
+    batches = loader(dataset, trainee.images, train.images, train.batch, workers, *place)
+    with (
+        Journal(out, name, trainee.images, train.images, parallel.is_first()) as journal,
+        stop_on_signal() as signals,
+        Writer(out / "checkpoints" / name, train.keep) as writer,
+    ):
         for batch in batches:
             before = trainee.images
-            figures = train_step(trainee, batch, encoder, loss)
+            figures = train_step(trainee, batch, encoder, loss_of)
             journal.advance(trainee.images)
             if trainee.skipped:
                 journal.note(trainee.images, "step skipped: loss {}, gradient {}".format(*figures))
@@ -63,8 +68,9 @@ def train_stage(
                 record(trainee, journal)
             if passed(trainee, before, train.preview_images):
                 write_preview(trainee, dataset, encoder, out / "previews")
+            stopped = parallel.any_rank(bool(signals) or writer.has_failed)
             if passed(trainee, before, train.checkpoint_images) or stopped:
-                trainee.save(out / "checkpoints" / name)
+                writer.save(trainee.state(batches.state_dict()), trainee.images)
                 at_checkpoint()
             if stopped:
                 raise Interrupted(f"{name} stopped at {trainee.images} images; --resume goes on")
@@ -92,41 +98,45 @@ def train_step(
 ) -> tuple[float, float]:
     """One optimiser step; returns the mean loss and the norm of the gradient before clipping.
 
-    If either is no finite number the step is skipped: the images are seen, no weight moves.
+    `batch` is this rank's share of the step's examples; loss and norm are of all. If either is no
+    finite number the step is skipped: the images are seen, no weight moves.
     """
-    train, net = trainee.train, trainee.net
-    seed = np.random.SeedSequence([train.seed, trainee.images]).generate_state(1)[0]
-    generator = torch.Generator().manual_seed(int(seed))
+    train, net, share = trainee.train, trainee.net, trainee.next_batch()
+    assert len(batch.captions) == len(share.mine)
     text = encoder(batch.captions).to(trainee.device, torch.float32)
-    noised = prepare(trainee.config, train, batch.image, text, trainee.scale, generator)
-    loss = add_gradients(trainee, noised, loss_of)
-    norm = nn.utils.clip_grad_norm_(net.parameters(), train.clip or math.inf)
+    noised = prepare(trainee.config, train, batch.image, text, trainee.scale, share)
+    loss = parallel.summed(add_gradients(trainee, noised, len(share.batch), loss_of))
+    norm = parallel.clip(net, train.clip)
     figures = loss.item(), norm.item()
 
-    trainee.images += len(noised.x)
+    trainee.images += len(share.batch)
     is_finite = all(map(math.isfinite, figures))
     if is_finite:
         for group in trainee.optimizer.param_groups:
             group["lr"] = learning_rate(train, trainee.images)
         trainee.optimizer.step()
-        trainee.ema.update(net, trainee.images, len(noised.x))
+        trainee.ema.update(net, trainee.images, len(share.batch))
     trainee.optimizer.zero_grad(set_to_none=True)
     trainee.count(figures, is_finite)
     return figures
 
 
-def add_gradients(trainee: Trainee, noised: Noised, loss_of: LossOf) -> Tensor:
-    """Back-propagate the mean loss of the batch, part by part; returns it."""
-    train, batch = trainee.train, len(noised.x)
+def add_gradients(trainee: Trainee, noised: Noised, batch: int, loss_of: LossOf) -> Tensor:
+    """Back-propagate what `noised` adds to the mean loss of `batch` examples, part by part.
+
+    Returns it. The gradient is of all ranks', who exchange theirs once, in the last part.
+    """
+    train, ranks = trainee.train, parallel.ranks()
+    is_bf16 = train.precision == "bfloat16"
     loss = torch.zeros((), device=trainee.device)
-    parts = min(train.accumulate, batch)
+    parts = min(train.accumulate, batch // ranks)  # as many on each rank
     for number in range(parts):
-        part = noised.part(number, parts)
-        is_bf16 = train.precision == "bfloat16"
-        with torch.autocast(trainee.device.type, torch.bfloat16, enabled=is_bf16):
-            share = loss_of(trainee.net, trainee.config, part).sum() / batch
-        share.backward()  # type: ignore[no-untyped-call]
-        loss += share.detach()
+        part, is_last = noised.part(number, parts), number == parts - 1
+        with parallel.exchanging(trainee.model, is_last):
+            with torch.autocast(trainee.device.type, torch.bfloat16, enabled=is_bf16):
+                added = loss_of(trainee.model, trainee.config, part).sum() / batch
+            (added * ranks).backward()  # type: ignore[no-untyped-call]  # the ranks are averaged
+        loss += added.detach()
     return loss
 
 

@@ -11,6 +11,7 @@ from openimagen.cascade import PictureNoise, Stage, draw
 from openimagen.data.dataset import Examples
 from openimagen.data.images import to_float, to_pil
 from openimagen.text import CachedEncoder
+from openimagen.train.parallel import gathered
 from openimagen.train.trainee import Trainee
 
 CROPS, PROMPTS = 6, 16  # that a stage shows if it has no preview prompts
@@ -23,8 +24,11 @@ def write_preview(
     """Draw with the averaged weights and write <stage>-<images>.png.
 
     The base draws its preview prompts. Super-resolution shows what it saw, drew, should draw.
+    All ranks call it, the first draws.
     """
-    stage = Stage(trainee.config, trainee.ema.net)
+    stage = Stage(trainee.config, gathered(trainee.ema.net))
+    if stage.net is None:
+        return
     if trainee.config.unet.lowres:
         examples = dataset.first(CROPS)
         text = encoder([example.caption for example in examples]).to(trainee.device, torch.float32)

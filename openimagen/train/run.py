@@ -11,7 +11,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from pydantic import ValidationError
 
@@ -23,18 +22,21 @@ from openimagen.data.faults import NAMES, Faults
 from openimagen.data.folder import Pictures, read_folder
 from openimagen.data.picture_set import Alternating
 from openimagen.data.source import Shards, Source, open_source
-from openimagen.device import find_device, has_bfloat16
+from openimagen.device import has_bfloat16
 from openimagen.progress import progress_bar
 from openimagen.text import CachedEncoder, TextEncoder
-from openimagen.train import checkpoint
+from openimagen.train import checkpoint, parallel
 from openimagen.train.loop import train_stage
 from openimagen.train.lora import adapt
+from openimagen.train.parallel import on_first
 from openimagen.train.prior import draw_prior
+from openimagen.train.step import seed_of
 from openimagen.train.trainee import Trainee
 from openimagen.unet import UNet
 
 CACHE_BYTES = 8 * 2**30  # of decoded pictures, per stage, on disk
 WORKERS = 2  # processes that decode pictures where they are not decoded beforehand
+FREE = ("images", "accumulate", "parallel", "checkpoint_activations", "compile")  # between starts
 
 
 def train(
@@ -52,35 +54,45 @@ def train(
 
     `data`: captioned pictures, as `open_source` takes them; `workers`: processes that read them.
     `init`: a model folder to start from; stages that are not trained are taken from it as they are.
+    Started by torchrun, every process calls it and the first one writes.
     Raises ValueError for a request that cannot be met: an unknown stage, a run that is there
     already, or is another one; nothing is written then.
     """
+    chosen = chosen_stages(recipe, stage)
+    with parallel.joined(device) as where:
+        recipe = resolved(recipe, where)
+        check_run(recipe, out, resume)
+        source = open_source(data)
+        if not (init or resume):
+            check_fresh(recipe, chosen)
+        given = given_stages(recipe, chosen, init) if init else []
+        encoder = CachedEncoder(TextEncoder.load(recipe.model.text, device=where))
+        check_width(recipe, encoder)
+
+        on_first(begin, recipe, out, given)
+        on_first(draw_priors, recipe, chosen, out, encoder, where)
+        for name in chosen:
+            trainee = make_trainee(recipe, name, out, where)
+            if not trainee.is_done:
+                with parallel.machine_by_machine():
+                    dataset = open_data(source, trainee, out)
+                report = partial(report_faults, data, dataset, out)
+                report()
+                ahead = default_workers(dataset) if workers is None else workers
+                train_stage(trainee, dataset, encoder, out, ahead, report)
+            on_first(export, recipe, [Stage(trainee.config, trainee.drawing_net())], out)
+    return out / "export"
+
+
+def chosen_stages(recipe: Recipe, stage: str) -> list[str]:
+    """Names of the stages to train. ValueError if one is not there, or cannot be shared."""
     names = [config.name for config in recipe.model.stages]
     if stage not in ("all", *names):
         raise ValueError(f"the recipe has no stage {stage}: use all or one of {', '.join(names)}")
     chosen = names if stage == "all" else [stage]
-    where = find_device(device)
-    recipe = resolved(recipe, where)
-    check_run(recipe, out, resume)
-    source = open_source(data)
-    if not (init or resume):
-        check_fresh(recipe, chosen)
-    given = given_stages(recipe, chosen, init) if init else []
-    encoder = CachedEncoder(TextEncoder.load(recipe.model.text, device=where))
-    check_width(recipe, encoder)
-
-    begin(recipe, out, given)
-    draw_priors(recipe, chosen, out, encoder, where)
     for name in chosen:
-        trainee = make_trainee(recipe, name, out, where)
-        if not trainee.is_done:
-            dataset = open_data(source, trainee, out)
-            report = partial(report_data, data, dataset, dataset.faults, out)
-            report()
-            ahead = default_workers(dataset) if workers is None else workers
-            train_stage(trainee, dataset, encoder, out, ahead, report)
-        export(recipe, [Stage(trainee.config, trainee.drawing_net())], out)
-    return out / "export"
+        parallel.check_split(recipe.train[name])
+    return chosen
 
 
 def resolved(recipe: Recipe, device: torch.device) -> Recipe:
@@ -126,14 +138,15 @@ def check_run(recipe: Recipe, out: Path, resume: bool) -> None:
     if changed := changes(begun, recipe):
         raise ValueError(
             f"{out} was begun with other settings: {'; '.join(changed)}. "
-            "Only train.STAGE.images may change: restore the others, or name another folder"
+            f"Only {', '.join(FREE)} of a stage may change: restore the others, "
+            "or name another folder"
         )
 
 
 def changes(begun: Recipe, now: Recipe) -> list[str]:
-    """Each setting that differs, in words, but for the length of the run."""
+    """Each setting that differs, in words, but for the length of the run and how it is computed."""
     before, after = recipes.settings(begun), recipes.settings(now)
-    free = {f"train.{name}.images" for name in now.train}
+    free = {f"train.{name}.{setting}" for name in now.train for setting in FREE}
     return [
         f"{key} was {before.get(key)}, is {after.get(key)}"
         for key in before | after
@@ -208,9 +221,9 @@ def make_trainee(recipe: Recipe, name: str, out: Path, device: torch.device) -> 
     config, train = recipe.model.stages[number], recipe.train[name]
     scale = config.side // recipe.model.stages[number - 1].side if number else 1
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(np.random.SeedSequence([train.seed, number]).generate_state(1)[0]))
+        torch.manual_seed(seed_of(train.seed, number))
         net = UNet(config.unet)
-        found = checkpoint.latest(out / "checkpoints" / name)
+        found = on_first(checkpoint.latest, out / "checkpoints" / name)
         for given in exported(out, [] if found else [name]).values():
             net.load_state_dict(given.trained().state_dict())
         if train.lora is not None:
@@ -279,6 +292,14 @@ def default_workers(dataset: Examples) -> int:
 def cache_folder() -> Path:
     """Where decoded pictures are kept between runs: XDG_CACHE_HOME, or ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "openimagen"
+
+
+def report_faults(data: Path, dataset: Examples, out: Path) -> None:
+    """Have the first rank report the data, and what any rank could not use."""
+    known = Faults(names=dataset.faults.names)
+    for faults in parallel.everyone(dataset.faults.state_dict()):
+        known.merge(faults)
+    on_first(report_data, data, dataset, known, out)
 
 
 def report_data(data: Path, dataset: Examples, faults: Faults, out: Path) -> None:

@@ -1,12 +1,15 @@
 """One training step, as the paper says it: noise the picture, drop some texts, ask the network."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
+from openimagen.cascade import PictureNoise
 from openimagen.config import StageConfig, TrainConfig
 from openimagen.data.images import to_float
 from openimagen.diffusion import (
@@ -19,9 +22,16 @@ from openimagen.diffusion import (
 from openimagen.text import TextEmbedding
 
 
+class Share(NamedTuple):
+    """Numbers, counted over the run, of a batch's examples and of this rank's among them."""
+
+    batch: range
+    mine: range
+
+
 @dataclass(frozen=True)
 class Noised:
-    """What one step needs beside the network: made once for the whole batch, used in parts."""
+    """What one step needs beside the network: made once for a rank's share, used in parts."""
 
     x: Float[Tensor, "b 3 h w"]
     eps: Float[Tensor, "b 3 h w"]
@@ -53,32 +63,38 @@ def prepare(
     image: UInt8[Tensor, "b 3 h w"],
     text: TextEmbedding,
     scale: int,
-    generator: torch.Generator,
+    share: Share,
 ) -> Noised:
     """Draw noise levels, noise, dropped texts and, for super-resolution, the noised picture below.
 
     `scale` is how much larger the stage's pictures are than those below; 1 for the base.
-    `generator` lives on the CPU: a step's randomness does not depend on the device.
+    What an example gets is decided by the seed, its number and its batch alone, not by how the
+    batch is shared nor by the device.
     """
-    device = text.tokens.device
-    x, batch = to_float(image).to(device), len(image)
+    device, (batch, mine) = text.tokens.device, share
+    x, here = to_float(image).to(device), slice(mine.start - batch.start, mine.stop - batch.start)
+    noise = PictureNoise([seed_of(train.seed, number) for number in mine], 0, device)
+    levels = torch.Generator().manual_seed(seed_of(train.seed, batch.start))
 
     def uniform() -> Float[Tensor, "b"]:
-        return torch.rand(batch, generator=generator).to(device)
-
-    def normal(like: Tensor) -> Tensor:
-        return torch.randn(like.shape, generator=generator).to(device)
+        return torch.rand(len(batch), generator=levels)[here].to(device)
 
     # one quantile per picture, spread evenly over the batch: less variance, same distribution
-    t = (uniform() + torch.randperm(batch, generator=generator).to(device)) / batch
+    place = torch.randperm(len(batch), generator=levels)[here].to(device)
+    t = (uniform() + place) / len(batch)
     log_snr = log_snr_at(stage.diffusion.schedule, t)
     text = text.drop(uniform() < train.text_drop)
     if not stage.unet.lowres:
-        return Noised(x, normal(x), log_snr, text)
+        return Noised(x, noise.draw(*x.shape[1:]), log_snr, text)
     lowres = avg_pool2d(x, scale)
     aug_log_snr = augmentation_log_snr(stage.diffusion, uniform())  # a level per picture
-    lowres = add_noise(lowres, normal(lowres), aug_log_snr)
-    return Noised(x, normal(x), log_snr, text, lowres, aug_log_snr)
+    lowres = add_noise(lowres, noise.draw(*lowres.shape[1:]), aug_log_snr)
+    return Noised(x, noise.draw(*x.shape[1:]), log_snr, text, lowres, aug_log_snr)
+
+
+def seed_of(*numbers: int) -> int:
+    """One seed out of several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
 def loss_of(net: nn.Module, stage: StageConfig, noised: Noised) -> Float[Tensor, "b"]:

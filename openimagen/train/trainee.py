@@ -1,5 +1,7 @@
 """One stage in training: all that a checkpoint holds."""
 
+import pickle
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,17 @@ from openimagen.train import checkpoint
 from openimagen.train.adafactor import Adafactor
 from openimagen.train.ema import EMA
 from openimagen.train.lora import merged
+from openimagen.train.parallel import (
+    gathered,
+    is_first,
+    is_sharded,
+    part_of,
+    rank,
+    ranks,
+    shard,
+    spread,
+)
+from openimagen.train.step import Share
 from openimagen.unet import UNet
 
 
@@ -26,7 +39,7 @@ def new_tally() -> Tensor:
 
 @dataclass
 class Trainee:
-    """Network, average, optimiser, and the clock: images seen."""
+    """Network, average, optimiser, and the clock: images seen by all ranks."""
 
     config: StageConfig
     train: TrainConfig
@@ -36,6 +49,8 @@ class Trainee:
     images: int = 0
     tally: Tensor = field(default_factory=new_tally)
     skipped: int = 0  # steps, in a row
+    data: dict[str, Any] | None = None  # where the loader of this rank was, if a checkpoint says so
+    model: nn.Module = field(init=False)  # what a step calls: `net`, perhaps spread over ranks
     ema: EMA = field(init=False)
     optimizer: torch.optim.Optimizer = field(init=False)
 
@@ -43,6 +58,9 @@ class Trainee:
         net = self.net.train().to(self.device)
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = EMA(self.net, self.train.ema_images)
+        self.model = spread(self.net, self.train)
+        if is_sharded(self.train):
+            shard(self.ema.net)
         self.optimizer = make_optimizer(self.net, self.train)
 
     @property
@@ -50,29 +68,42 @@ class Trainee:
         """Whether it has seen all the images it should."""
         return self.images >= self.train.images
 
-    def drawing_net(self) -> UNet:
-        """The averaged network, without adapters: what is exported."""
-        return self.ema.net if self.train.lora is None else merged(self.ema.net)
+    def drawing_net(self) -> UNet | None:
+        """The averaged network, whole and without adapters, on the first rank: what is exported."""
+        net = gathered(self.ema.net)
+        return net if net is None or self.train.lora is None else merged(net)
 
     def count(self, figures: tuple[float, float], taken: bool) -> None:
         """Add a step, its loss and gradient, to the tally."""
         self.skipped = 0 if taken else self.skipped + 1
         self.tally += torch.tensor([*figures, 1, 0] if taken else [0, 0, 0, 1], dtype=torch.float64)
 
-    def save(self, folder: Path) -> None:
-        """Write a checkpoint."""
-        checkpoint.save(folder, self._state(), self.images, self.train.keep)
+    def next_batch(self) -> Share:
+        """Which examples of the run the next step is about."""
+        stop = min(self.images + self.train.batch, self.train.images)
+        batch = range(self.images, stop)
+        return Share(batch, part_of(batch))
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint."""
-        state = self._state()  # shares the weights, which are read in place
+        """Go on from a checkpoint, of any number of ranks."""
+        state, names = self.state(), checkpoint.names(path)  # shares the weights, read in place
+        ours = f"{rank()} of {ranks()}"
+        if f"data.{ours}" in names:
+            state["data"] = {ours: b""}
+        elif any(name.startswith("data.") for name in names) and is_first():
+            warnings.warn(
+                f"{path} is of another number of processes: data starts anew", stacklevel=2
+            )
         checkpoint.load(path, state)
         set_optimizer_state_dict(self.net, self.optimizer, state["optimizer"])
         self.images = int(state["images"])
         self.tally = state["tally"]
+        self.data = pickle.loads(state["data"][ours]) if "data" in state else None
 
-    def _state(self) -> dict[str, Any]:
-        return {
+    def state(self, data: dict[str, Any] | None = None) -> dict[str, Any]:
+        """All that a checkpoint holds; `data` is where the loader of this rank is, if it says."""
+        loaders = {f"{rank()} of {ranks()}": pickle.dumps(data)} if data else None
+        return ({"data": loaders} if loaders else {}) | {
             "net": self.net.state_dict(),
             "ema": self.ema.net.state_dict(),
             "optimizer": get_optimizer_state_dict(self.net, self.optimizer),

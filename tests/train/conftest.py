@@ -1,8 +1,12 @@
 """A run small enough for a second: six pictures, two stages of a few thousand weights, words."""
 
+import multiprocessing
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import jobs
 import numpy as np
 import pytest
 import torch
@@ -136,3 +140,49 @@ def recipe() -> Recipe:
     stages = (small_stage(), small_stage("sr32", 32, lowres=True))
     plans = {"base": small_train(), "sr32": small_train(crop=16)}
     return Recipe(model=ModelConfig(name="small", stages=stages), train=plans)
+
+
+# --- processes of their own -----------------------------------------------------------------------
+
+Start = Callable[..., list[multiprocessing.process.BaseProcess]]
+
+
+@pytest.fixture(scope="session")
+def start() -> Start:
+    """Start a job on one or several ranks; the processes are forked where torch is imported."""
+    context = multiprocessing.get_context("forkserver")
+    late = ["torch._dynamo", "torch.profiler", "torch.utils.tensorboard", "PIL.PngImagePlugin"]
+    context.set_forkserver_preload(["openimagen.train.run", *late, "pytest"])
+
+    def start(ranks: int, answer: Path, job: Callable[..., Any], *details: object) -> list[Any]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        processes = [
+            context.Process(
+                target=jobs.work,
+                args=(rank, ranks, port, answer.with_suffix(f".{rank}"), job, *details),
+                daemon=True,
+            )
+            for rank in range(ranks)
+        ]
+        for process in processes:
+            process.start()
+        return processes
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def on_ranks(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Any]]:
+    """What a job returns on each of several ranks."""
+
+    def on_ranks(ranks: int, job: Callable[..., Any], *details: object) -> list[Any]:
+        answer = tmp_path_factory.mktemp("job") / "answer"
+        for process in start(ranks, answer, job, *details):
+            process.join(120)
+        errors = [file.read_text() for file in answer.parent.glob("*.error")]
+        assert not errors, "\n".join(errors)
+        return [torch.load(answer.with_suffix(f".{rank}")) for rank in range(ranks)]
+
+    return on_ranks

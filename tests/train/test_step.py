@@ -16,7 +16,7 @@ from openimagen.config import (
 )
 from openimagen.diffusion import alpha_sigma, log_snr_at, time_at
 from openimagen.text import TextEmbedding
-from openimagen.train.step import Noised, learning_rate, loss_of, prepare
+from openimagen.train.step import Noised, Share, learning_rate, loss_of, prepare
 from openimagen.unet import UNet
 
 SCHEDULE = CosineSchedule(log_snr_min=-60, log_snr_max=60)
@@ -38,13 +38,20 @@ def stage_of(lowres: bool = False, **diffusion: object) -> StageConfig:
 
 
 def prepared(
-    batch: int, side: int = 2, lowres: bool = False, grey: int = 255, seed: int = 0, **train: object
+    batch: int,
+    side: int = 2,
+    lowres: bool = False,
+    grey: int = 255,
+    mine: slice = slice(None),
+    start: int = 0,
+    **train: object,
 ) -> Noised:
-    image = torch.full((batch, 3, side, side), grey, dtype=torch.uint8)
-    text = TextEmbedding(torch.ones(batch, 2, 4), torch.ones(batch, 2, dtype=torch.bool))
+    share = Share(range(start, start + batch), range(start, start + batch)[mine])
+    count = len(share.mine)
+    image = torch.full((count, 3, side, side), grey, dtype=torch.uint8)
+    text = TextEmbedding(torch.ones(count, 2, 4), torch.ones(count, 2, dtype=torch.bool))
     config = TrainConfig.model_validate({"images": 1, **train})
-    generator = torch.Generator().manual_seed(seed)
-    return prepare(stage_of(lowres), config, image, text, 2 if lowres else 1, generator)
+    return prepare(stage_of(lowres), config, image, text, 2 if lowres else 1, share)
 
 
 # --- what is drawn --------------------------------------------------------------------------------
@@ -76,6 +83,8 @@ def test_noise_is_normal_and_the_step_s_own() -> None:
     assert abs(noised.eps.mean().item()) < 0.02 and abs(noised.eps.std().item() - 1) < 0.02
     assert torch.equal(noised.eps, prepared(64, side=16).eps)
     assert not torch.equal(noised.eps, prepared(64, side=16, seed=1).eps)
+    assert not torch.equal(noised.eps, prepared(64, side=16, start=64).eps)
+    assert noised.eps.flatten(1).unique(dim=0).shape[0] == 64
     assert noised.x.eq(1).all() and noised.lowres is None and noised.aug_log_snr is None
 
 
@@ -95,7 +104,16 @@ def test_the_picture_below_is_noised_to_a_level_of_its_own() -> None:
 
 def test_parts_make_up_the_batch() -> None:
     whole = prepared(7, side=4, lowres=True, text_drop=0.5)
-    parts = [whole.part(number, 3) for number in range(3)]
+    assert_together([whole.part(number, 3) for number in range(3)], whole)
+
+
+def test_an_example_s_randomness_does_not_depend_on_how_its_batch_is_shared() -> None:
+    how = {"side": 4, "lowres": True, "text_drop": 0.5, "start": 21}
+    parts = [prepared(7, mine=mine, **how) for mine in (slice(3), slice(3, 5), slice(5, 7))]
+    assert_together(parts, prepared(7, **how))
+
+
+def assert_together(parts: list[Noised], whole: Noised) -> None:
     assert [len(part.x) for part in parts] == [3, 2, 2]
     for name in ("x", "eps", "log_snr", "lowres", "aug_log_snr"):
         assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))

@@ -1,0 +1,202 @@
+"""What processes of their own do in tests: train on several ranks, be killed."""
+
+import copy
+import os
+import signal
+import sys
+import threading
+import traceback
+import zlib
+from collections.abc import Callable, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+from torch.profiler import ProfilerActivity, profile
+
+from openimagen.config import Recipe, StageConfig
+from openimagen.data.dataset import Batch, PictureSet, loader
+from openimagen.data.folder import read_folder
+from openimagen.text import CachedEncoder, TextEmbedding, TextEncoder, stack_rows
+from openimagen.train import loop, parallel
+from openimagen.train.adafactor import Adafactor
+from openimagen.train.checkpoint import Writer
+from openimagen.train.loop import Interrupted, add_gradients, train_step
+from openimagen.train.run import make_trainee, train
+from openimagen.train.step import Noised, loss_of, prepare
+from openimagen.train.trainee import Trainee
+
+
+class Words:
+    """A state for each word."""
+
+    width, max_tokens, identity = 12, 8, "words"
+    device, dtype = torch.device("cpu"), torch.float32
+
+    def __call__(self, captions: Sequence[str]) -> TextEmbedding:
+        rows = [torch.stack([*map(self._state, caption.split())]) for caption in captions]
+        return TextEmbedding(*stack_rows(rows))
+
+    def _state(self, word: str) -> Tensor:
+        return torch.randn(12, generator=torch.Generator().manual_seed(zlib.crc32(word.encode())))
+
+
+def work(
+    rank: int, ranks: int, port: int, answer: Path, job: Callable[..., Any], *details: object
+) -> None:
+    """Do a job as torchrun would have it done, and leave what comes of it in a file."""
+    torch.set_num_threads(1)
+    if ranks > 1:
+        names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "MASTER_PORT": port}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1"} | {k: str(v) for k, v in names.items()}
+    with patch.object(TextEncoder, "load", lambda *_, **__: Words()):
+        try:
+            torch.save(job(*details), answer)
+        except BaseException:
+            answer.with_suffix(".error").write_text(traceback.format_exc())
+            raise
+
+
+# --- steps ----------------------------------------------------------------------------------------
+
+
+def together(*jobs: tuple[Callable[..., Any], ...]) -> list[Any]:
+    """Several jobs among the same ranks."""
+    with parallel.joined("cpu"):
+        return [job(*details) for job, *details in jobs]
+
+
+def steps(recipe: Recipe, data: Path, out: Path, until: int) -> list[tuple[float, float]]:
+    """Train the base from its last checkpoint in `out` to `until` images, and leave another.
+
+    What was read is written to `out`/again.
+    """
+    trainee = make_trainee(recipe, "base", out, torch.device("cpu"))
+    with Writer(out / "again", keep=9) as writer:
+        writer.save(trainee.state(), trainee.images)
+        figures = [train_step(trainee, *given) for given in batches(trainee, data, until)]
+    with Writer(out / "checkpoints/base", keep=9) as writer:
+        writer.save(trainee.state(), trainee.images)
+    return figures
+
+
+def batches(trainee: Trainee, data: Path, until: int) -> list[tuple[Batch, CachedEncoder]]:
+    dataset = PictureSet(read_folder(data), trainee.config.side)
+    place, encoder = (parallel.rank(), parallel.ranks()), CachedEncoder(Words())  # type: ignore[arg-type]
+    every = loader(dataset, trainee.images, until, trainee.train.batch, 0, *place)
+    return [(batch, encoder) for batch in every]
+
+
+def poisoned(recipe: Recipe, data: Path, out: Path) -> list[tuple[bool, Tensor]]:
+    """Three steps, the second with no loss on the last rank: whether it was taken, and a weight."""
+
+    def loss(net: nn.Module, stage: StageConfig, noised: Noised) -> Tensor:
+        is_bad = next(calls) == 1 and parallel.rank() == parallel.ranks() - 1
+        return loss_of(net, stage, noised) * (float("nan") if is_bad else 1)
+
+    calls, seen = count(), []
+    trainee = make_trainee(recipe, "base", out, torch.device("cpu"))
+    for batch, encoder in batches(trainee, data, 3 * trainee.train.batch):
+        train_step(trainee, batch, encoder, loss)
+        weight = trainee.net.state_dict()["last.weight"]
+        whole = weight.full_tensor() if isinstance(weight, DTensor) else weight.clone()
+        seen.append((trainee.skipped == 0, whole))
+    return seen
+
+
+def exchanges(recipe: Recipe, data: Path, out: Path) -> int:
+    """How often gradients go between the ranks while those of one batch are computed."""
+    trainee = make_trainee(recipe, "base", out, torch.device("cpu"))
+    ((batch, encoder),) = batches(trainee, data, trainee.train.batch)
+    share, text = trainee.next_batch(), encoder(batch.captions)
+    noised = prepare(trainee.config, trainee.train, batch.image, text, 1, share)
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        add_gradients(trainee, noised, len(share.batch), loss_of)
+    sums = ("c10d::allreduce_", "c10d::_reduce_scatter_base_")
+    return sum(event.count for event in seen.key_averages() if event.key in sums)
+
+
+def factored() -> tuple[float, float, list[tuple[int, ...]]]:
+    """Adafactor on a whole layer and on one that is cut: how far it went, and how far apart."""
+    torch.manual_seed(0)
+    whole = nn.Linear(130, 129)
+    cut, start = copy.deepcopy(whole), whole.weight.detach().clone()
+    fully_shard(cut)
+    for net in (whole, cut):
+        optimizer = Adafactor(net.parameters(), 0.1, 0.1)
+        for _ in range(3):
+            inputs = torch.randn(8, 130, generator=torch.Generator().manual_seed(1))
+            net(inputs).square().mean().backward()  # the same on both ranks
+            optimizer.step()
+            optimizer.zero_grad()
+    weight = cut.weight
+    assert isinstance(weight, DTensor)
+    slots = [tuple(slot.shape) for slots in optimizer.state.values() for slot in slots.values()]
+    moved, apart = (whole.weight - other for other in (start, weight.full_tensor()))
+    return moved.abs().max().item(), apart.abs().max().item(), slots
+
+
+def refused() -> str:
+    """What every rank hears of an error of the first."""
+
+    def refuse() -> None:
+        raise ValueError(f"rank {parallel.rank()} says no")
+
+    try:
+        parallel.on_first(refuse)
+    except ValueError as error:
+        return str(error)
+    return "nothing"
+
+
+# --- runs -----------------------------------------------------------------------------------------
+
+
+def run(recipe: Recipe, data: Path, out: Path, resume: bool = False, signal_at: int = -1) -> str:
+    """A whole run; the last rank gets SIGTERM in its step number `signal_at`."""
+    numbers, true_step = count(), loop.train_step
+
+    def step(*given: Any) -> tuple[float, float]:  # noqa: ANN401  (as train_step has them)
+        if next(numbers) == signal_at and parallel.rank() == parallel.ranks() - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return true_step(*given)
+
+    with patch.object(loop, "train_step", step):
+        try:
+            return str(train(recipe, data, out, resume=resume, device="cpu"))
+        except Interrupted as stopped:
+            return str(stopped)
+
+
+def killed_run(recipe: Recipe, data: Path, out: Path, event: int, delay: float) -> None:
+    """Begin a run or go on with it, and die `delay` seconds after its `event`-th event.
+
+    Events are what it does to files of the run, and its steps.
+    """
+    events, true_step = count(1), loop.train_step
+
+    def happens() -> None:
+        if next(events) == event:
+            kill = (os.getpid(), signal.SIGKILL)
+            threading.Timer(delay, os.kill, kill).start() if delay else os.kill(*kill)
+
+    def hook(name: str, details: tuple[Any, ...]) -> None:
+        if (
+            name.startswith(("open", "os.", "shutil."))
+            and str(out) in str(details[:2])
+            and "tfevents" not in str(details)
+        ):
+            happens()
+
+    def step(*given: Any) -> tuple[float, float]:  # noqa: ANN401  (as train_step has them)
+        happens()
+        return true_step(*given)
+
+    sys.addaudithook(hook)
+    with patch.object(loop, "train_step", step):
+        train(recipe, data, out, resume=(out / "config.json").exists(), device="cpu")
