@@ -73,9 +73,9 @@ def check_memory(
     share = -(-train.batch // ranks)
     needs = memory.peak(share, -(-share // train.accumulate))
     size = f"{memory.parameters / 1e6:.1f}M parameters"
-    said = f"{stage.name}: {size}, about {_gib(needs)} of memory at its peak"
+    said = f"{stage.name}: {size}, about {_size(needs)} of memory at its peak"
     if free is None or needs <= free:
-        return said if free is None else f"{said}, {_gib(free)} are free"
+        return said if free is None else f"{said}, {_size(free)} are free"
     key = f"train.{stage.name}"
     room = int((free - memory.peak(share, 0)) // (COMING_AND_GOING * memory.kept))
     if room >= 1:
@@ -86,7 +86,7 @@ def check_memory(
         fix = f"{key}.parallel=fsdp"
     else:
         fix = f"model.stages.{stage.name}.unet.width to a smaller one"
-    raise ValueError(f"{said}, but {_gib(free)} are free: --set {fix}")
+    raise ValueError(f"{said}, but {_size(free)} are free: --set {fix}")
 
 
 # --- a pass that computes nothing -----------------------------------------------------------------
@@ -163,5 +163,5 @@ def _factors(net: UNet) -> int:
     return sum(len(weight) + weight.numel() // len(weight) for weight in weights)
 
 
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB"
+def _size(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"

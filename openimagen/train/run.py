@@ -338,8 +338,10 @@ def report_data(data: Path, dataset: Examples, faults: Faults, out: Path) -> Non
             "format": "folder",
             "pictures": len(dataset),
             "captions": sum(len(pair.captions) for pair in dataset.pairs),
+            "held_out": len(dataset.held or ()),
         }
         line = "data: {pictures} pictures, {captions} captions".format(**contents)
+        line += f", {contents['held_out']} pictures held out" if contents["held_out"] else ""
     else:
         contents = {"format": dataset.shards.format, "shards": len(dataset.shards.paths)}
         line = "data: {shards} shards, {format}".format(**contents)

@@ -204,6 +204,23 @@ def test_a_skipped_step_is_counted_and_noted(
     assert "base at 3 images: step skipped: loss nan, gradient" in capsys.readouterr().err
 
 
+def test_a_spike_is_skipped_and_named(
+    new_trainee: NewTrainee,
+    dataset: PictureSet,
+    encoder: CachedEncoder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The loss of step 105, times a hundred."""
+    monkeypatch.setattr(loop, "loss_of", poisoned(steps=range(105, 106), with_=100.0))
+    trainee = new_trainee(batch=1, images=110, learning_rate=0.0)
+    train_stage(trainee, dataset, encoder, tmp_path)
+    lines = [*map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())]
+    (note,) = [line for line in lines if "step skipped" in line.get("note", "")]
+    assert note["images"] == 106 and "pictures 105 to 105 of the run" in note["note"]
+    assert sum(line.get("skipped", 0) for line in lines) == 1
+
+
 def test_a_run_of_skipped_steps_ends_it_and_leaves_the_checkpoint(
     new_trainee: NewTrainee,
     dataset: PictureSet,
@@ -214,7 +231,8 @@ def test_a_run_of_skipped_steps_ends_it_and_leaves_the_checkpoint(
     trainee = new_trainee(images=100, batch=1, checkpoint_images=15)
     with monkeypatch.context() as patch:
         patch.setattr(loop, "loss_of", poisoned(steps=range(18, 99)))
-        with pytest.raises(Diverged, match="base"):
+        advice = r"base: 10 steps in a row .* --resume --set train.base.learning_rate=0.001"
+        with pytest.raises(Diverged, match=advice):
             train_stage(trainee, dataset, encoder, tmp_path)
     assert trainee.images == 28
     path = checkpoint.latest(tmp_path / "checkpoints/base")
@@ -222,7 +240,9 @@ def test_a_run_of_skipped_steps_ends_it_and_leaves_the_checkpoint(
     again = new_trainee(images=16, batch=1)
     again.load(path)
     train_stage(again, dataset, encoder, tmp_path)
-    assert again.watch.tally.tolist() == [0, 0, 0, 0] and torch.isfinite(weights_of(again.net)).all()
+    assert (
+        again.watch.tally.tolist() == [0, 0, 0, 0] and torch.isfinite(weights_of(again.net)).all()
+    )
 
 
 # --- stopping and going on ------------------------------------------------------------------------

@@ -9,14 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from openimagen import model_folder
 from openimagen.cascade import Cascade
 from openimagen.config import Recipe
-from openimagen.data.dataset import Batch
+from openimagen.data.dataset import Batch, PictureSet
+from openimagen.data.folder import read_folder
+from openimagen.data.sheet import GAP, SIDE
 from openimagen.recipes import override
 from openimagen.text import TextEncoder
 from openimagen.train import loop
@@ -173,6 +177,52 @@ def test_the_report_is_written_before_a_run_stops(
     with pytest.raises(Interrupted):
         train(recipe, shards, tmp_path / "run", device="cpu", workers=0)
     assert json.loads((tmp_path / "run/data_report.json").read_text())["skipped"] == 1
+
+
+def test_a_run_that_will_not_fit_is_refused_before_anything_is_written(
+    recipe: Recipe, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openimagen.train.run.free_memory", lambda device: 66 * 2**20)
+    with pytest.raises(ValueError, match=r"base: 0\.1M.*, but 66 MiB are free: --set"):
+        train(recipe, folder, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_held_out_pictures_are_counted_and_measured_on(
+    recipe: Recipe, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, out = override(recipe, ["train.base.hold_out=3"]), tmp_path / "run"
+    train(recipe, folder, out, stage="base", device="cpu")
+    report = json.loads((out / "data_report.json").read_text())
+    assert (report["pictures"], report["held_out"]) == (4, 2)
+    assert "data: 4 pictures, 4 captions, 2 pictures held out\n" in capsys.readouterr().err
+    last = json.loads((out / "log.jsonl").read_text().splitlines()[-2])
+    assert last["images"] == 32 and last["loss_held_out"] > 0
+    for key in ("loss_seen", "loss_seen_no_text", "loss_held_out_no_text", "loss_noise_4_of_4"):
+        assert last[key] > 0
+    assert last["seconds_left"] == 0
+
+
+def test_the_first_batch_is_shown_as_the_network_sees_it(
+    finished: Path, recipe: Recipe, folder: Path
+) -> None:
+    """Four pictures of 16 pixels, eight times as large, with their captions below."""
+    sheet = Image.open(finished / "previews/base-batch.png").convert("RGB")
+    dataset = PictureSet(read_folder(folder), 16)
+    assert sheet.width == 4 * (SIDE + GAP) + GAP
+    for number, example in enumerate(dataset.batch(range(4)).image):
+        left = GAP + number * (SIDE + GAP)
+        shown = sheet.crop((left, GAP, left + SIDE, GAP + SIDE))
+        pixels = np.asarray(shown)[4::8, 4::8].transpose(2, 0, 1)
+        assert np.array_equal(pixels, example.numpy())
+
+
+def test_a_run_that_went_wrong_can_go_on_more_gently(
+    done: Path, recipe: Recipe, folder: Path
+) -> None:
+    changes = [f"train.base.{change}" for change in ("learning_rate=1e-4", "clip=0.5", "images=40")]
+    train(override(recipe, changes), folder, done, resume=True, device="cpu")
+    assert max(images for stage, images, *_ in curve(done) if stage == "base") == 40
 
 
 # --- what it refuses ------------------------------------------------------------------------------
