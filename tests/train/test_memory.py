@@ -43,6 +43,8 @@ def test_what_a_step_keeps_is_counted_to_the_byte(scale: int, crop: int | None) 
     train = small_train(crop=crop)
     memory = memory_of(stage, train, scale, 8, 1, True)
     assert memory.once + 3 * memory.kept == bytes_kept(stage, train, scale, 8, 3)
+    picture = torch.zeros(3, 16, 16)  # as it is, its noise, both mixed, and what the network says
+    assert memory.picture == 4 * picture.nbytes
 
 
 @pytest.mark.parametrize(
