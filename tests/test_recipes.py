@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from openimagen import recipes
-from openimagen.config import Recipe
+from openimagen.config import LoRA, Prior, Recipe
 
 SMALL = Path(recipes.__file__).parent / "tiny.py"
 
@@ -30,9 +30,30 @@ def test_a_file_is_a_recipe(tmp_path: Path, tiny: Recipe) -> None:
         (tmp_path / "broken.py").write_text(broken)
         with pytest.raises(ValueError, match=f"broken.py does not run: {reason}"):
             recipes.load(str(tmp_path / "broken.py"))
+    (tmp_path / "quits.py").write_text("raise SystemExit(0)")
+    with pytest.raises(ValueError, match="does not run: SystemExit: 0"):
+        recipes.load(str(tmp_path / "quits.py"))
     (tmp_path / "none.py").write_text("recipe = 3")
     with pytest.raises(ValueError, match=r"def recipe\(\) -> Recipe"):
         recipes.load(str(tmp_path / "none.py"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("batch=16", "bach=16"), "bach: no key 'bach' here; did you mean batch?"),
+        (('"crop": 64', '"crop": 66'), "train.sr256.crop is 66: it must be a multiple of 4"),
+        (("steps=steps", "steps=0"), "steps: Input should be greater than 0"),
+    ],
+)
+def test_a_wrong_value_in_a_file_is_one_line_that_names_it(
+    tmp_path: Path, change: tuple[str, str], message: str
+) -> None:
+    (tmp_path / "mine.py").write_text(SMALL.read_text().replace(*change))
+    with pytest.raises(ValueError) as caught:
+        recipes.load(str(tmp_path / "mine.py"))
+    assert str(caught.value).startswith(f"{tmp_path}/mine.py: {message}")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["tyni", "", "__init__", "gone.py", "."])
@@ -72,6 +93,13 @@ def test_settings_reach_their_place(tiny: Recipe) -> None:
     assert changed.model.name == "7up"
 
 
+def test_what_is_left_out_can_be_set_key_by_key(tiny: Recipe) -> None:
+    settings = ["train.base.lora.rank=4", 'train.sr256.prior.prompts=["a toy"]']
+    changed = recipes.override(tiny, [*settings, "train.sr256.prior.pictures=3"])
+    assert changed.train["base"].lora == LoRA(rank=4)
+    assert changed.train["sr256"].prior == Prior(prompts=("a toy",), pictures=3)
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
@@ -85,7 +113,24 @@ def test_settings_reach_their_place(tiny: Recipe) -> None:
         ("train.base.batch=0", "train.base.batch: Input should be greater than 0"),
         ("train.base.batch=many", "train.base.batch: Input should be a valid integer"),
         ("train.base.optimizer=adam", "'adamw' or 'adafactor'"),
-        ("model.stages.base.side=2048", "--set: model: stages must grow"),
+        ("model.stages.base.side=2048", "--set model: stages must grow"),
+        ("model.stages.base.unet.width=33", "--set model.stages.base.unet: width must be even"),
+        ("train.base.lora.rnk=4", "train.base.lora.rnk: no key 'rnk' here; did you mean rank?"),
+        ('train.base.lora={"rnk": 4}', "lora.rnk: no key 'rnk' here; did you mean rank?"),
+        ("train.base.lora.rank.x=4", "train.base.lora.rank: Input should be"),
+        ("train.base.prior.pictures=4", "train.base.prior.prompts: Field required"),
+        ('model.stages.base={"nam": 1}', "model.stages.0.name: Field required"),
+        ('model.stages.base.unet={"with": 32}', "unet.arrangement: Field required"),
+        ('train.base={"images": 9, "wramup": 1}', "train.base.wramup: no key"),
+        (
+            'model.stages.base.diffusion.schedule={"kind": "cosine", "shif": 1}',
+            "schedule.cosine.shif: no key 'shif' here; did you mean shift?",
+        ),
+        (
+            'model.stages.base.diffusion.schedule={"kind": "cosine", "mean": 1}',
+            "no key 'mean' here; did you mean kind or log_snr_max or log_snr_min or shift?",
+        ),
+        ("train.base.preview_prompts.0=a", "no key '0' here; it is empty"),
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_the_fix(
