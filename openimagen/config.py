@@ -8,7 +8,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Attention = Literal["none", "fused", "cross"]
 Positive = Annotated[int, Field(gt=0, lt=2**63)]
@@ -278,6 +278,7 @@ class TrainConfig(Config):
     warmup_images: Natural = 10_000
     cooldown: Annotated[float, Field(ge=0, le=1)] = 0.3  # last part of the run, linear to 0
     clip: PositiveFloat | None = 1.0  # norm of the gradient
+    spike: PositiveFloat | None = 10.0  # a gradient so many times as long as usual is skipped
     ema_images: Positive = 50_000  # time constant of the average, never over a tenth of the run
     text_drop: Annotated[float, Field(ge=0, le=1)] = 0.1
     crop: Positive | None = None  # super-resolution trains on crops of this side, in output pixels
@@ -290,10 +291,19 @@ class TrainConfig(Config):
     checkpoint_images: Positive = 20_000
     preview_images: Positive = 50_000
     preview_prompts: tuple[str, ...] = ()
+    # every so-manieth picture, 64 at most, is not trained on but measured on with each preview
+    hold_out: Natural = 50
     keep: Positive = 3  # checkpoints kept
     lora: LoRA | None = None  # train small additions to the weights of --init
     prior: Prior | None = None  # keep what the model of --init can draw
     seed: Natural = 0
+
+    @field_validator("hold_out")
+    @classmethod
+    def _something_is_left(cls, every: int) -> int:
+        if every == 1:
+            raise ValueError("1 would leave nothing to train on: 50 is one picture in 50, 0 none")
+        return every
 
 
 class Recipe(Config):

@@ -4,6 +4,7 @@ A ticket is the number of a picture in the run: 0, 1, 2, ... To resume after k p
 ticket k. There is no state to save and none to restore.
 """
 
+import copy
 import hashlib
 import json
 import os
@@ -27,6 +28,7 @@ from openimagen.data.images import load, square, to_tensor
 
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 Progress = Callable[[int, int], None]
+HELD = 64  # pictures held out at the most
 ORDER, DRAW = 0, 1  # what random numbers are for: keeps the streams of one seed apart
 
 
@@ -35,6 +37,8 @@ class PictureSet(Dataset[Example]):
 
     Each epoch is a permutation of the pictures. An example is the picture at `side` x `side` or,
     with `crop`, a random part of it whose corner is a multiple of `align` pixels.
+
+    Every `hold_out`-th picture, 64 at most, is not of the stream; `held` is a set of those.
 
     With a folder as `cache`, pictures are decoded once, into a memory-mapped file there; broken
     ones are left out and named in `faults`. Without, each is decoded when its ticket comes; in
@@ -49,6 +53,7 @@ class PictureSet(Dataset[Example]):
         crop: int | None = None,
         align: int = 4,
         seed: int = 0,
+        hold_out: int = 0,
         cache: Path | None = None,
         on_progress: Progress | None = None,
     ) -> None:
@@ -63,6 +68,8 @@ class PictureSet(Dataset[Example]):
             ]
             self.pairs = tuple(self.pairs[row] for row in self._rows)
             self.faults.add(broken)
+        self.held: PictureSet | None = None
+        self.held = self._take(held_out(len(self.pairs), hold_out))
         if not self.pairs:
             raise ValueError("no picture could be read; see `openimagen data check`")
 
@@ -88,11 +95,27 @@ class PictureSet(Dataset[Example]):
         """The first examples of the run."""
         return [self[ticket] for ticket in range(count)]
 
+    def held_out(self, count: int) -> list[Example]:
+        """`count` examples of the pictures that are held out, in turn; none if there are none."""
+        return self.held.first(count) if self.held else []
+
     def batch(self, tickets: Sequence[int]) -> Batch:
         """The examples of these tickets, and whatever was broken on the way to them."""
         faults: dict[str, str] = {}
         examples = [self._example(ticket, faults) for ticket in tickets]
         return self.view.batch(examples, tickets, faults)
+
+    def _take(self, numbers: Sequence[int]) -> "PictureSet | None":
+        """A set of some of the pictures, which this one loses; None if they are none."""
+        if not numbers:
+            return None
+        taken = copy.copy(self)
+        taken.pairs = tuple(self.pairs[number] for number in numbers)
+        taken._rows = [self._rows[number] for number in numbers]
+        left = sorted({*range(len(self.pairs))}.difference(numbers))
+        self.pairs = tuple(self.pairs[number] for number in left)
+        self._rows = [self._rows[number] for number in left]
+        return taken
 
     def _example(self, ticket: int, faults: dict[str, str]) -> Example:
         """The example, and into `faults` what was skipped for it."""
@@ -116,6 +139,12 @@ class PictureSet(Dataset[Example]):
         if self._cache is None:
             return self.view.show(load(self.pairs[index].path), window)
         return torch.from_numpy(np.array(_opened(self._cache)[self._rows[index], :, *window]))
+
+
+def held_out(length: int, every: int) -> range:
+    """Numbers of the pictures to hold out: each `every`-th, but at most HELD; 0: none."""
+    step = max(every, -(-length // HELD))
+    return range(step - 1, length, step) if every else range(0)
 
 
 class Alternating(PictureSet):

@@ -9,7 +9,7 @@ import copy
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from openimagen.data.source import Shards
 
 BUFFER, BUFFER_BYTES = 1024, 256 * 2**20  # of a block: samples, encoded
 BARREN = 10  # epochs without a picture, after which a reader gives up
+HELD = 64  # samples held out at the most
 DEAL, BLOCK, DRAW = 2, 3, 4  # what random numbers are for: keeps the streams of one seed apart
 Entry = tuple[int, int, Item]  # unit of the reader's share, number in the shard, what is there
 
@@ -31,8 +32,9 @@ class PictureStream:
 
     An epoch gives every sample once, to one reader. With fewer shards than readers each shard is
     dealt out in parts: of p parts, every p-th sample; all of its readers then read the whole shard.
-    Examples show what `View` says. Broken samples are left out; each reader tells of them in its
-    first epoch, where they come once.
+    Every `hold_out`-th sample of the first shard, 64 at most, is for `held_out` alone. Examples
+    show what `View` says. Broken samples are left out; each reader tells of them in its first
+    epoch, where they come once.
     """
 
     def __init__(
@@ -43,10 +45,11 @@ class PictureStream:
         crop: int | None = None,
         align: int = 4,
         seed: int = 0,
+        hold_out: int = 0,
         buffer: int = BUFFER,
     ) -> None:
         self.shards, self.view, self.seed = shards, View(side, crop, align), seed
-        self.buffer = buffer
+        self.hold_out, self.buffer = hold_out, buffer
         self.faults = Faults(shards.faults)
 
     def first(self, count: int) -> list[Example]:
@@ -56,12 +59,40 @@ class PictureStream:
         made = (one for one in Reader(small) if isinstance(one, Example))
         return list(islice(made, count))
 
+    def held_out(self, count: int) -> list[Example]:
+        """At most `count` examples that are held out; what is broken among them is passed over."""
+        last = self.hold_out * HELD
+        entries = takewhile(lambda entry: entry[0] < last, self.shards.read(0))
+        held = (entry for entry in entries if self.is_held_out(0, entry[0]))
+        made = (self.make(item, self.draw(DRAW, 0, 0, number)) for number, item in held)
+        return list(islice((one for one in made if isinstance(one, Example)), count))
+
+    def is_held_out(self, shard: int, number: int) -> bool:
+        """Whether a sample is kept from all readers."""
+        every = self.hold_out
+        return shard == 0 and number < every * HELD and number % every == every - 1
+
+    def make(self, item: Item, draw: np.random.Generator) -> Example | Fault:
+        """The example that a sample gives."""
+        if isinstance(item, Fault):
+            return item
+        try:
+            image = self.view.show(load(item.image), self.view.window(draw))
+        except ValueError as error:
+            return Fault(item.name, str(error))
+        return Example(image, item.captions[draw.integers(len(item.captions))])
+
+    def draw(self, *purpose: int) -> np.random.Generator:
+        """Random numbers for a purpose."""
+        return np.random.default_rng((self.seed, *purpose))
+
     def identity(self) -> dict[str, object]:
         """What the order of the samples depends on, but for the readers."""
         digest = hashlib.sha256()
         for name, path in zip(self.shards.names, self.shards.paths, strict=True):
             digest.update(f"{name}\n{path.stat().st_size}\n".encode(errors="surrogateescape"))
-        return {"shards": digest.hexdigest()[:16], "seed": self.seed, "buffer": self.buffer}
+        order = {"seed": self.seed, "hold_out": self.hold_out, "buffer": self.buffer}
+        return {"shards": digest.hexdigest()[:16], **order}
 
 
 @dataclass(frozen=True)
@@ -123,15 +154,15 @@ class Reader(Iterator[Example | Fault]):
         )
 
     def _epoch(self, start: Place) -> Iterator[Example | Fault]:
-        epoch, begin = start.epoch, start.given
+        epoch, begin, stream = start.epoch, start.given, self.stream
         share = self._share(epoch)
-        for block in _blocks(self._entries(share, start), self.stream.buffer):
+        for block in _blocks(self._entries(share, start), stream.buffer):
             unit, member, _ = block[0]
-            order = self._draw(BLOCK, epoch, share[unit].shard, member).permutation(len(block))
+            order = stream.draw(BLOCK, epoch, share[unit].shard, member).permutation(len(block))
             for given in range(begin, len(block)):
                 unit_of, number, item = block[order[given]]
                 self.place = Place(epoch, unit, member, given + 1)
-                yield self._make(item, self._draw(DRAW, epoch, share[unit_of].shard, number))
+                yield stream.make(item, stream.draw(DRAW, epoch, share[unit_of].shard, number))
             begin = 0
             del block  # or there would be two when the next is read
 
@@ -139,7 +170,7 @@ class Reader(Iterator[Example | Fault]):
         """What falls to this reader."""
         shards = len(self.stream.shards.paths)
         parts = -(-self.readers // shards)
-        order = self._draw(DEAL, epoch).permutation(shards * parts).tolist()
+        order = self.stream.draw(DEAL, epoch).permutation(shards * parts).tolist()
         mine = order[self.number :: self.readers]
         return [Unit(unit // parts, unit % parts, parts) for unit in mine]
 
@@ -149,20 +180,8 @@ class Reader(Iterator[Example | Fault]):
             shard, part, parts = share[unit]
             begin = start.member if unit == start.unit else 0
             for number, item in self.stream.shards.read(shard, begin, part, parts):
-                yield unit, number, item
-
-    def _make(self, item: Item, draw: np.random.Generator) -> Example | Fault:
-        if isinstance(item, Fault):
-            return item
-        view = self.stream.view
-        try:
-            image = view.show(load(item.image), view.window(draw))
-        except ValueError as error:
-            return Fault(item.name, str(error))
-        return Example(image, item.captions[draw.integers(len(item.captions))])
-
-    def _draw(self, *purpose: int) -> np.random.Generator:
-        return np.random.default_rng((self.stream.seed, *purpose))
+                if isinstance(item, Fault) or not self.stream.is_held_out(shard, number):
+                    yield unit, number, item
 
 
 def _blocks(entries: Iterator[Entry], most: int) -> Iterator[list[Entry]]:

@@ -30,7 +30,7 @@ class Journal:
         self.bars.disable |= not writes
         self.bars.console.quiet = not writes
         self.bar = self.bars.add_task(stage, total=total, completed=images, loss=0.0)
-        self.clock = (time.monotonic(), images)
+        self.total, self.clock = total, (time.monotonic(), images)
 
     def __enter__(self) -> "Journal":
         self.bars.start()
@@ -52,11 +52,12 @@ class Journal:
         self.bars.update(self.bar, completed=images)
 
     def record(self, images: int, **values: float) -> None:
-        """Log figures, with the rate since the last entry."""
+        """Log figures, with the rate since the last entry and the time left at that."""
         now, (then, before) = time.monotonic(), self.clock
         self.clock = (now, images)
-        rate = round((images - before) / max(now - then, 1e-9), 2)
-        values = {**values, "images_per_second": rate}
+        rate = (images - before) / max(now - then, 1e-9)
+        left = (self.total - images) / rate if rate else 0.0
+        values |= {"images_per_second": round(rate, 2), "seconds_left": round(left, 1)}
         self._write(images, **values)
         if self.events is not None:
             for name, value in values.items():

@@ -1,9 +1,8 @@
 """The loop around the step: one stage, from images seen so far to the end of its run."""
 
-import math
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,11 @@ from openimagen.text import CachedEncoder
 from openimagen.train import parallel
 from openimagen.train.checkpoint import Writer
 from openimagen.train.journal import Journal
-from openimagen.train.previews import write_preview
+from openimagen.train.previews import write_batch, write_preview
+from openimagen.train.probe import doubt_of, probe, probe_pairs
 from openimagen.train.step import Noised, learning_rate, loss_of, prepare
-from openimagen.train.trainee import Trainee, new_tally
+from openimagen.train.trainee import Trainee
+from openimagen.train.watch import QUARTERS, noise_sums
 
 LOG_STEPS, LOG_LINES = 50, 20  # a log line every 50 steps, sooner if a run has less than 20 then
 PATIENCE = 10  # steps in a row that may be skipped
@@ -31,7 +32,7 @@ class Interrupted(Exception):
 
 
 class Diverged(Exception):
-    """Loss or gradient are no numbers any more; the last checkpoint is as it was."""
+    """Step after step had to be skipped; the last checkpoint is as it was."""
 
 
 def train_stage(
@@ -51,6 +52,7 @@ def train_stage(
     log_images = train.batch * max(1, min(LOG_STEPS, train.images // (train.batch * LOG_LINES)))
     place = parallel.rank(), parallel.ranks(), trainee.data
     batches = loader(dataset, trainee.images, train.images, train.batch, workers, *place)
+    pairs = probe_pairs(dataset)
     with (
         Journal(out, name, trainee.images, train.images, parallel.is_first()) as journal,
         stop_on_signal() as signals,
@@ -58,16 +60,13 @@ def train_stage(
     ):
         for batch in batches:
             before = trainee.images
-            figures = train_step(trainee, batch, encoder, loss_of)
-            journal.advance(trainee.images)
-            if trainee.skipped:
-                journal.note(trainee.images, "step skipped: loss {}, gradient {}".format(*figures))
-            if trainee.skipped == PATIENCE:
-                raise Diverged(f"{name}: loss or gradient is no number, {PATIENCE} times in a row")
-            if passed(trainee, before, log_images):
-                record(trainee, journal)
-            if passed(trainee, before, train.preview_images):
+            if not before:
+                write_batch(name, batch, out / "previews")
+            take_step(trainee, batch, encoder, journal)
+            if shows := passed(trainee, before, train.preview_images):
                 write_preview(trainee, dataset, encoder, out / "previews")
+            if shows or passed(trainee, before, log_images):
+                record(trainee, journal, probe(trainee, pairs, encoder) if shows else {})
             stopped = parallel.any_rank(bool(signals) or writer.has_failed)
             if passed(trainee, before, train.checkpoint_images) or stopped:
                 writer.save(trainee.state(batches.state_dict()), trainee.images)
@@ -81,13 +80,30 @@ def passed(trainee: Trainee, before: int, every: int) -> bool:
     return trainee.is_done or before // every != trainee.images // every
 
 
-def record(trainee: Trainee, journal: Journal) -> None:
-    """Write a log line: means over the steps since the last one."""
-    loss, gradient, taken, skipped = trainee.tally.tolist()
-    means = {"loss": loss / taken, "gradient": gradient / taken} if taken else {}
+def take_step(trainee: Trainee, batch: Batch, encoder: CachedEncoder, journal: Journal) -> None:
+    """One step, and a note if it had to be skipped. Diverged if too many were, one by one."""
+    usual, first = trainee.watch.usual, trainee.images
+    loss, gradient = train_step(trainee, batch, encoder, loss_of)
+    journal.advance(trainee.images)
+    if not trainee.watch.skipped:
+        return
+    said = f"loss {loss:.4g}, gradient {gradient:.4g} where {usual:.4g} is usual"
+    which = f"pictures {first} to {trainee.images - 1} of the run"
+    journal.note(trainee.images, f"step skipped: {said}; {which}")
+    if trainee.watch.skipped == PATIENCE:
+        name, lower = trainee.config.name, trainee.train.learning_rate / 3
+        raise Diverged(
+            f"{name}: {PATIENCE} steps in a row had to be skipped ({said}): go on from the last "
+            f"checkpoint with --resume --set train.{name}.learning_rate={lower:.1g}"
+        )
+
+
+def record(trainee: Trainee, journal: Journal, probed: Mapping[str, float]) -> None:
+    """Write a log line: means over the steps since the last one, and what a probe gave."""
     rate = learning_rate(trainee.train, trainee.images)
-    journal.record(trainee.images, **means, lr=rate, skipped=skipped)
-    trainee.tally = new_tally()
+    journal.record(trainee.images, **trainee.watch.means(), lr=rate, **probed)
+    if doubt := doubt_of(trainee, probed):
+        journal.note(trainee.images, doubt)
 
 
 # --- the step -------------------------------------------------------------------------------------
@@ -99,45 +115,47 @@ def train_step(
     """One optimiser step; returns the mean loss and the norm of the gradient before clipping.
 
     `batch` is this rank's share of the step's examples; loss and norm are of all. If either is no
-    finite number the step is skipped: the images are seen, no weight moves.
+    finite number, or the gradient a spike, the step is skipped: the images are seen, no weight
+    moves.
     """
     train, net, share = trainee.train, trainee.net, trainee.next_batch()
     assert len(batch.captions) == len(share.mine)
     text = encoder(batch.captions).to(trainee.device, torch.float32)
     noised = prepare(trainee.config, train, batch.image, text, trainee.scale, share)
-    loss = parallel.summed(add_gradients(trainee, noised, len(share.batch), loss_of))
+    by_noise = parallel.summed(add_gradients(trainee, noised, len(share.batch), loss_of))
     norm = parallel.clip(net, train.clip)
-    figures = loss.item(), norm.item()
+    figures = by_noise[0].sum().item() / len(share.batch), norm.item()
 
     trainee.images += len(share.batch)
-    is_finite = all(map(math.isfinite, figures))
-    if is_finite:
+    is_sound = trainee.watch.is_sound(*figures)
+    if is_sound:
         for group in trainee.optimizer.param_groups:
             group["lr"] = learning_rate(train, trainee.images)
         trainee.optimizer.step()
         trainee.ema.update(net, trainee.images, len(share.batch))
     trainee.optimizer.zero_grad(set_to_none=True)
-    trainee.count(figures, is_finite)
+    trainee.watch.count(*figures, by_noise, is_sound)
     return figures
 
 
 def add_gradients(trainee: Trainee, noised: Noised, batch: int, loss_of: LossOf) -> Tensor:
     """Back-propagate what `noised` adds to the mean loss of `batch` examples, part by part.
 
-    Returns it. The gradient is of all ranks', who exchange theirs once, in the last part.
+    Returns this rank's losses by noise level, `noise_sums`. The gradient is of all ranks', who
+    exchange theirs once, in the last part.
     """
     train, ranks = trainee.train, parallel.ranks()
     is_bf16 = train.precision == "bfloat16"
-    loss = torch.zeros((), device=trainee.device)
+    by_noise = torch.zeros(2, QUARTERS, device=trainee.device)
     parts = min(train.accumulate, batch // ranks)  # as many on each rank
     for number in range(parts):
         part, is_last = noised.part(number, parts), number == parts - 1
         with parallel.exchanging(trainee.model, is_last):
             with torch.autocast(trainee.device.type, torch.bfloat16, enabled=is_bf16):
-                added = loss_of(trainee.model, trainee.config, part).sum() / batch
-            (added * ranks).backward()  # type: ignore[no-untyped-call]  # the ranks are averaged
-        loss += added.detach()
-    return loss
+                losses = loss_of(trainee.model, trainee.config, part)
+            (losses.sum() * ranks / batch).backward()  # type: ignore[no-untyped-call]  # averaged
+        by_noise += noise_sums(losses.detach(), part.t)
+    return by_noise
 
 
 # --- signals --------------------------------------------------------------------------------------

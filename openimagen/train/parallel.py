@@ -45,6 +45,11 @@ def ranks() -> int:
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
+def local_ranks() -> int:
+    """How many of them this machine has."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
 def is_first() -> bool:
     """Whether this is the rank that speaks and writes for all."""
     return rank() == 0
@@ -158,17 +163,22 @@ def spread(net: UNet, train: TrainConfig) -> nn.Module:
     Its weights stay those of `net`. Over several ranks each has them all and gradients are averaged
     (DDP), or each has its shard of weights, gradients and the optimiser's state (FSDP2).
     """
-    blocks = [module for module in net.modules() if isinstance(module, ResBlock | Attention)]
+    blocks = blocks_of(net)
     if train.checkpoint_activations:
         for block in blocks:
             again = partial(checkpoint, block.forward, use_reentrant=False)
-            block.forward = again  # type: ignore[method-assign]
+            block.forward = again
     if train.compile:
         for module in blocks if is_sharded(train) else [net]:
             module.compile()
     if is_sharded(train):
         return shard(net, train.precision == "bfloat16")
     return DistributedDataParallel(net, gradient_as_bucket_view=True) if ranks() > 1 else net
+
+
+def blocks_of(net: UNet) -> list[nn.Module]:
+    """The parts that are computed again, or compiled, one by one."""
+    return [module for module in net.modules() if isinstance(module, ResBlock | Attention)]
 
 
 def is_sharded(train: TrainConfig) -> bool:

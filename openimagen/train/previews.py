@@ -8,13 +8,27 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from openimagen.cascade import PictureNoise, Stage, draw
-from openimagen.data.dataset import Examples
+from openimagen.data.dataset import Batch, Examples
 from openimagen.data.images import to_float, to_pil
+from openimagen.data.sheet import SIDE, captioned_sheet
 from openimagen.text import CachedEncoder
-from openimagen.train.parallel import gathered
+from openimagen.train.parallel import gathered, is_first
 from openimagen.train.trainee import Trainee
 
 CROPS, PROMPTS = 6, 16  # that a stage shows if it has no preview prompts
+SHOWN = 30  # of the first batch
+
+
+def write_batch(stage: str, batch: Batch, folder: Path) -> None:
+    """Show the first batch, as the network will see it, in <stage>-batch.png. The first rank's."""
+    if not is_first():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = [to_pil(to_float(image)) for image in batch.image[:SHOWN]]
+    scale = max(1, SIDE // pictures[0].width)
+    size = (scale * pictures[0].width, scale * pictures[0].height)
+    large = [picture.resize(size, Image.Resampling.NEAREST) for picture in pictures]
+    captioned_sheet([*zip(large, batch.captions, strict=False)]).save(folder / f"{stage}-batch.png")
 
 
 @torch.no_grad()

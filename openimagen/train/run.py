@@ -16,18 +16,19 @@ from pydantic import ValidationError
 
 from openimagen import model_folder, recipes
 from openimagen.cascade import Cascade, Stage
-from openimagen.config import Recipe
+from openimagen.config import Recipe, StageConfig
 from openimagen.data.dataset import Examples, PictureSet, PictureStream
 from openimagen.data.faults import NAMES, Faults
 from openimagen.data.folder import Pictures, read_folder
 from openimagen.data.picture_set import Alternating
 from openimagen.data.source import Shards, Source, open_source
-from openimagen.device import has_bfloat16
+from openimagen.device import free_memory, has_bfloat16
 from openimagen.progress import progress_bar
 from openimagen.text import CachedEncoder, TextEncoder
 from openimagen.train import checkpoint, parallel
 from openimagen.train.loop import train_stage
 from openimagen.train.lora import adapt
+from openimagen.train.memory import check_memory, memory_of
 from openimagen.train.parallel import on_first
 from openimagen.train.prior import draw_prior
 from openimagen.train.step import seed_of
@@ -36,7 +37,10 @@ from openimagen.unet import UNet
 
 CACHE_BYTES = 8 * 2**30  # of decoded pictures, per stage, on disk
 WORKERS = 2  # processes that decode pictures where they are not decoded beforehand
-FREE = ("images", "accumulate", "parallel", "checkpoint_activations", "compile")  # between starts
+FREE = (  # between starts: how long, how computed, and what tames a run that went wrong
+    *("images", "accumulate", "parallel", "checkpoint_activations", "compile"),
+    *("learning_rate", "clip", "spike"),
+)
 
 
 def train(
@@ -68,6 +72,7 @@ def train(
         given = given_stages(recipe, chosen, init) if init else []
         encoder = CachedEncoder(TextEncoder.load(recipe.model.text, device=where))
         check_width(recipe, encoder)
+        check_room(recipe, chosen, where)
 
         on_first(begin, recipe, out, given)
         on_first(draw_priors, recipe, chosen, out, encoder, where)
@@ -105,6 +110,27 @@ def resolved(recipe: Recipe, device: torch.device) -> Recipe:
         for name, settings in recipe.train.items()
     }
     return recipe.model_copy(update={"train": train})
+
+
+def check_room(recipe: Recipe, chosen: Sequence[str], device: torch.device) -> None:
+    """Refuse a stage that this process, beside the others of its machine, has no memory for."""
+    free, on_cpu = free_memory(device), device.type == "cpu"
+    if free is not None and on_cpu:
+        free //= parallel.local_ranks()
+    for name in chosen:
+        stage, scale = stage_of(recipe, name)
+        tokens, ranks = recipe.model.text.max_tokens, parallel.ranks()
+        memory = memory_of(stage, recipe.train[name], scale, tokens, ranks, on_cpu)
+        said = check_memory(stage, recipe.train[name], memory, ranks, free)
+        if parallel.is_first():
+            print(said, file=sys.stderr)
+
+
+def stage_of(recipe: Recipe, name: str) -> tuple[StageConfig, int]:
+    """A stage, and how much larger it is than the one below; 1 for the base."""
+    stages = recipe.model.stages
+    number = [config.name for config in stages].index(name)
+    return stages[number], stages[number].side // stages[number - 1].side if number else 1
 
 
 # --- the run's folder -----------------------------------------------------------------------------
@@ -217,11 +243,9 @@ def check_fresh(recipe: Recipe, chosen: Sequence[str]) -> None:
 
 def make_trainee(recipe: Recipe, name: str, out: Path, device: torch.device) -> Trainee:
     """A stage as its last checkpoint left it; else as it was given to the run; else fresh."""
-    number = [config.name for config in recipe.model.stages].index(name)
-    config, train = recipe.model.stages[number], recipe.train[name]
-    scale = config.side // recipe.model.stages[number - 1].side if number else 1
+    (config, scale), train = stage_of(recipe, name), recipe.train[name]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(train.seed, number))
+        torch.manual_seed(seed_of(train.seed, recipe.model.stages.index(config)))
         net = UNet(config.unet)
         found = on_first(checkpoint.latest, out / "checkpoints" / name)
         for given in exported(out, [] if found else [name]).values():
@@ -243,8 +267,7 @@ def draw_priors(
         if prior is not None and checkpoint.latest(out / "checkpoints" / name) is None:
             model = model_folder.load(out / "export", device)
             model = dataclasses.replace(model, encoder=encoder)
-            side = model.stages[[c.name for c in recipe.model.stages].index(name)].config.side
-            draw_prior(model, prior, side, out / "prior" / name)
+            draw_prior(model, prior, stage_of(recipe, name)[0].side, out / "prior" / name)
 
 
 # --- the pictures ---------------------------------------------------------------------------------
@@ -256,7 +279,7 @@ def open_data(source: Source, trainee: Trainee, out: Path) -> Examples:
     if isinstance(source, Shards):
         if train.prior is not None:
             raise ValueError(f"train.{trainee.config.name}.prior works with a folder, not shards")
-        return PictureStream(source, side, crop=train.crop, align=trainee.scale, seed=train.seed)
+        return PictureStream(source, side, **view(trainee))
     own = picture_set(source, trainee)
     if train.prior is None:
         return own
@@ -265,7 +288,7 @@ def open_data(source: Source, trainee: Trainee, out: Path) -> Examples:
 
 def picture_set(pictures: Pictures, trainee: Trainee) -> PictureSet:
     """Pictures as the stage takes them: decoded once if that fits the cache, else each time."""
-    side, train = trainee.config.side, trainee.train
+    side = trainee.config.side
     size, cache = 3 * side**2 * len(pictures.pairs), cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     fits = size <= min(CACHE_BYTES, shutil.disk_usage(cache).free // 2)
@@ -273,12 +296,17 @@ def picture_set(pictures: Pictures, trainee: Trainee) -> PictureSet:
         return PictureSet(
             pictures,
             side,
-            crop=train.crop,
-            align=trainee.scale,
-            seed=train.seed,
+            **view(trainee),
             cache=cache if fits else None,
             on_progress=advance,
         )
+
+
+def view(trainee: Trainee) -> dict[str, Any]:
+    """What the stage wants to see of pictures, and how many of them only now and then."""
+    train = trainee.train
+    plan = {"crop": train.crop, "align": trainee.scale, "seed": train.seed}
+    return plan | {"hold_out": train.hold_out}
 
 
 def default_workers(dataset: Examples) -> int:
@@ -310,8 +338,10 @@ def report_data(data: Path, dataset: Examples, faults: Faults, out: Path) -> Non
             "format": "folder",
             "pictures": len(dataset),
             "captions": sum(len(pair.captions) for pair in dataset.pairs),
+            "held_out": len(dataset.held or ()),
         }
         line = "data: {pictures} pictures, {captions} captions".format(**contents)
+        line += f", {contents['held_out']} pictures held out" if contents["held_out"] else ""
     else:
         contents = {"format": dataset.shards.format, "shards": len(dataset.shards.paths)}
         line = "data: {shards} shards, {format}".format(**contents)

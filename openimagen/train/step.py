@@ -35,6 +35,7 @@ class Noised:
 
     x: Float[Tensor, "b 3 h w"]
     eps: Float[Tensor, "b 3 h w"]
+    t: Float[Tensor, "b"]
     log_snr: Float[Tensor, "b"]
     text: TextEmbedding
     lowres: Float[Tensor, "b 3 h_low w_low"] | None = None
@@ -50,6 +51,7 @@ class Noised:
         return Noised(
             cut(self.x),
             cut(self.eps),
+            cut(self.t),
             cut(self.log_snr),
             TextEmbedding(cut(self.text.tokens), cut(self.text.mask)),
             None if low is None else cut(low),
@@ -85,11 +87,11 @@ def prepare(
     log_snr = log_snr_at(stage.diffusion.schedule, t)
     text = text.drop(uniform() < train.text_drop)
     if not stage.unet.lowres:
-        return Noised(x, noise.draw(*x.shape[1:]), log_snr, text)
+        return Noised(x, noise.draw(*x.shape[1:]), t, log_snr, text)
     lowres = avg_pool2d(x, scale)
     aug_log_snr = augmentation_log_snr(stage.diffusion, uniform())  # a level per picture
     lowres = add_noise(lowres, noise.draw(*lowres.shape[1:]), aug_log_snr)
-    return Noised(x, noise.draw(*x.shape[1:]), log_snr, text, lowres, aug_log_snr)
+    return Noised(x, noise.draw(*x.shape[1:]), t, log_snr, text, lowres, aug_log_snr)
 
 
 def seed_of(*numbers: int) -> int:

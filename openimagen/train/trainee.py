@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.checkpoint.state_dict import (
     get_optimizer_state_dict,
     set_optimizer_state_dict,
@@ -29,12 +29,8 @@ from openimagen.train.parallel import (
     spread,
 )
 from openimagen.train.step import Share
+from openimagen.train.watch import Watch
 from openimagen.unet import UNet
-
-
-def new_tally() -> Tensor:
-    """Sums since the last log line: loss, norm of the gradient, steps taken, steps skipped."""
-    return torch.zeros(4, dtype=torch.float64)
 
 
 @dataclass
@@ -47,17 +43,17 @@ class Trainee:
     net: UNet
     device: torch.device
     images: int = 0
-    tally: Tensor = field(default_factory=new_tally)
-    skipped: int = 0  # steps, in a row
     data: dict[str, Any] | None = None  # where the loader of this rank was, if a checkpoint says so
     model: nn.Module = field(init=False)  # what a step calls: `net`, perhaps spread over ranks
     ema: EMA = field(init=False)
+    watch: Watch = field(init=False)
     optimizer: torch.optim.Optimizer = field(init=False)
 
     def __post_init__(self) -> None:
         net = self.net.train().to(self.device)
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = EMA(self.net, self.train.ema_images)
+        self.watch = Watch(self.train.spike)
         self.model = spread(self.net, self.train)
         if is_sharded(self.train):
             shard(self.ema.net)
@@ -72,11 +68,6 @@ class Trainee:
         """The averaged network, whole and without adapters, on the first rank: what is exported."""
         net = gathered(self.ema.net)
         return net if net is None or self.train.lora is None else merged(net)
-
-    def count(self, figures: tuple[float, float], taken: bool) -> None:
-        """Add a step, its loss and gradient, to the tally."""
-        self.skipped = 0 if taken else self.skipped + 1
-        self.tally += torch.tensor([*figures, 1, 0] if taken else [0, 0, 0, 1], dtype=torch.float64)
 
     def next_batch(self) -> Share:
         """Which examples of the run the next step is about."""
@@ -97,7 +88,6 @@ class Trainee:
         checkpoint.load(path, state)
         set_optimizer_state_dict(self.net, self.optimizer, state["optimizer"])
         self.images = int(state["images"])
-        self.tally = state["tally"]
         self.data = pickle.loads(state["data"][ours]) if "data" in state else None
 
     def state(self, data: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -108,7 +98,7 @@ class Trainee:
             "ema": self.ema.net.state_dict(),
             "optimizer": get_optimizer_state_dict(self.net, self.optimizer),
             "images": torch.tensor(self.images),
-            "tally": self.tally,
+            "watch": self.watch.state_dict(),
         }
 
 

@@ -53,6 +53,28 @@ def test_every_epoch_is_a_permutation_of_its_own(folder: Path) -> None:
     assert len(set(map(tuple, epochs))) == 4
 
 
+@pytest.mark.parametrize("cached", [False, True])
+def test_what_is_held_out_never_comes(folder: Path, tmp_path: Path, cached: bool) -> None:
+    dataset = PictureSet(read_folder(folder), SIDE, hold_out=3, cache=tmp_path if cached else None)
+    assert len(dataset) == COUNT - 2
+    assert set(pictures_of(dataset, range(50))) == {0, 1, 3, 4, 6}
+    held = dataset.held_out(8)
+    assert len(held) == 8 and {int(example.caption[0]) for example in held} == {2, 5}
+    for example in held:  # it is the picture, not only the caption
+        file = folder / f"{example.caption[0]}.png"
+        assert torch.equal(example.image, to_tensor(square(load(file), SIDE)))
+
+
+@pytest.mark.parametrize(
+    ("length", "every", "held"),
+    [(49, 50, 0), (50, 50, 1), (199, 50, 3), (6400, 50, 64), (10**6, 50, 64), (10**6, 0, 0)],
+)
+def test_how_many_are_held_out(length: int, every: int, held: int) -> None:
+    numbers = module.held_out(length, every)
+    assert len(numbers) == held and all(number < length for number in numbers)
+    assert not held or numbers[-1] > 0.9 * length or held == 3  # from the whole of the set
+
+
 def test_the_seed_decides(folder: Path) -> None:
     pictures = read_folder(folder)
     streams = [list(loader(PictureSet(pictures, SIDE, seed=s), 0, 21, 21)) for s in (0, 0, 1)]

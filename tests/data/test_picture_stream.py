@@ -68,6 +68,37 @@ def test_readers_share_an_epoch_without_overlap(root: Path, readers: int) -> Non
         assert sorted(seen, key=int) == [str(number) for number in range(COUNT)]
 
 
+@pytest.mark.parametrize("readers", [1, 3, 7])
+def test_what_is_held_out_is_nobody_s(root: Path, readers: int) -> None:
+    """Every fourth sample of the first shard, of nine: the two that no reader gives."""
+    stream = stream_of(root, hold_out=4)
+    shares = [epochs_of(Reader(stream, number, readers), 2) for number in range(readers)]
+    held = [example.caption for example in stream.held_out(9)]
+    assert held == ["3", "7"]
+    for epoch in range(2):
+        seen = [caption for share in shares for caption in share[epoch]]
+        assert sorted([*seen, *held], key=int) == [str(number) for number in range(COUNT)]
+    assert torch.equal(stream.held_out(1)[0].image, stream.held_out(2)[0].image)
+    assert stream_of(root).held_out(9) == [] and stream_of(root, hold_out=10).held_out(9) == []
+
+
+def test_only_so_many_are_held_out(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HELD", 2)
+    assert [e.caption for e in stream_of(root, hold_out=2).held_out(9)] == ["1", "3"]
+    assert len(epochs_of(Reader(stream_of(root, hold_out=2)), 1)[0]) == COUNT - 2
+
+
+@pytest.mark.parametrize("ninths", [4, 5, 6])  # one of them ends in a sample that is held out
+def test_a_fault_among_what_is_held_out_is_told(root: Path, tmp_path: Path, ninths: int) -> None:
+    shard = tmp_path / "00000.tar"
+    shard.write_bytes((root / "00000.tar").read_bytes())
+    with shard.open("r+b") as file:
+        file.truncate(shard.stat().st_size * ninths // 9)
+    stream = stream_of(tmp_path, hold_out=2)
+    faults = [made for made in itertools.islice(Reader(stream), 9) if isinstance(made, Fault)]
+    assert len(faults) == 1 and faults[0].reason.startswith("damaged after")
+
+
 def test_every_epoch_has_an_order_of_its_own_that_the_seed_decides(root: Path) -> None:
     epochs = epochs_of(Reader(stream_of(root)), 6)
     assert len(set(map(tuple, epochs))) == 6

@@ -105,7 +105,7 @@ def poisoned(recipe: Recipe, data: Path, out: Path) -> list[tuple[bool, Tensor]]
         train_step(trainee, batch, encoder, loss)
         weight = trainee.net.state_dict()["last.weight"]
         whole = weight.full_tensor() if isinstance(weight, DTensor) else weight.clone()
-        seen.append((trainee.skipped == 0, whole))
+        seen.append((trainee.watch.skipped == 0, whole))
     return seen
 
 

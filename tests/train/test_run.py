@@ -9,14 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from openimagen import model_folder
 from openimagen.cascade import Cascade
 from openimagen.config import Recipe
-from openimagen.data.dataset import Batch
+from openimagen.data.dataset import Batch, PictureSet
+from openimagen.data.folder import read_folder
+from openimagen.data.sheet import GAP, SIDE
 from openimagen.recipes import override
 from openimagen.text import TextEncoder
 from openimagen.train import loop
@@ -33,7 +37,8 @@ def weights_in(folder: Path) -> dict[str, str]:
 
 def curve(out: Path) -> list[tuple[Any, ...]]:
     lines = [*map(json.loads, (out / "log.jsonl").read_text().splitlines())]
-    return [(line["stage"], line["images"], line["loss"], line["gradient"]) for line in lines]
+    figures = [line for line in lines if "note" not in line]
+    return [(line["stage"], line["images"], line["loss"], line["gradient"]) for line in figures]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +61,9 @@ def done(finished: Path, tmp_path: Path) -> Path:
 def test_a_run_on_disk(finished: Path, recipe: Recipe) -> None:
     assert Recipe.model_validate_json((finished / "config.json").read_text()) == recipe
     names = sorted(path.name for path in (finished / "previews").iterdir())
-    assert names == ["base-0000000032.png", "sr32-0000000032.png"]
+    assert names == [
+        f"{stage}-{name}.png" for stage in ("base", "sr32") for name in ("0000000032", "batch")
+    ]
     for stage in ("base", "sr32"):
         kept = sorted(int(path.name) for path in (finished / "checkpoints" / stage).iterdir())
         assert kept == [12, 24, 32]
@@ -119,8 +126,8 @@ def test_broken_and_uncaptioned_pictures_are_named(
         "blue-disc.png": "no caption",
         "red-disc.png": "no picture",
     }
-    err = capsys.readouterr().err
-    assert err.startswith("data: 4 pictures, 4 captions; 2 skipped, see") and err.count("\n") == 1
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("data")]
+    assert len(said) == 1 and said[0].startswith("data: 4 pictures, 4 captions; 2 skipped, see")
 
 
 @pytest.fixture(scope="module")
@@ -153,8 +160,9 @@ def test_shards_are_trained_on_and_what_is_broken_is_named(
         "reasons": {"damaged after # samples": 1},
         "named": {"00001.tar": "damaged after 1 samples: the rest is missing"},
     }
-    said = f"data: 2 shards, tar; 1 skipped, see {out}/data_report.json\n"
-    assert capsys.readouterr().err == f"data: 2 shards, tar\n{said}"
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("data")]
+    skipped = f"data: 2 shards, tar; 1 skipped, see {out}/data_report.json"
+    assert said == ["data: 2 shards, tar", skipped]
 
 
 def test_the_report_is_written_before_a_run_stops(
@@ -169,6 +177,52 @@ def test_the_report_is_written_before_a_run_stops(
     with pytest.raises(Interrupted):
         train(recipe, shards, tmp_path / "run", device="cpu", workers=0)
     assert json.loads((tmp_path / "run/data_report.json").read_text())["skipped"] == 1
+
+
+def test_a_run_that_will_not_fit_is_refused_before_anything_is_written(
+    recipe: Recipe, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openimagen.train.run.free_memory", lambda device: 66 * 2**20)
+    with pytest.raises(ValueError, match=r"base: 0\.1M.*, but 66 MiB are free: --set"):
+        train(recipe, folder, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_held_out_pictures_are_counted_and_measured_on(
+    recipe: Recipe, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, out = override(recipe, ["train.base.hold_out=3"]), tmp_path / "run"
+    train(recipe, folder, out, stage="base", device="cpu")
+    report = json.loads((out / "data_report.json").read_text())
+    assert (report["pictures"], report["held_out"]) == (4, 2)
+    assert "data: 4 pictures, 4 captions, 2 pictures held out\n" in capsys.readouterr().err
+    last = json.loads((out / "log.jsonl").read_text().splitlines()[-2])
+    assert last["images"] == 32 and last["loss_held_out"] > 0
+    for key in ("loss_seen", "loss_seen_no_text", "loss_held_out_no_text", "loss_noise_4_of_4"):
+        assert last[key] > 0
+    assert last["seconds_left"] == 0
+
+
+def test_the_first_batch_is_shown_as_the_network_sees_it(
+    finished: Path, recipe: Recipe, folder: Path
+) -> None:
+    """Four pictures of 16 pixels, eight times as large, with their captions below."""
+    sheet = Image.open(finished / "previews/base-batch.png").convert("RGB")
+    dataset = PictureSet(read_folder(folder), 16)
+    assert sheet.width == 4 * (SIDE + GAP) + GAP
+    for number, example in enumerate(dataset.batch(range(4)).image):
+        left = GAP + number * (SIDE + GAP)
+        shown = sheet.crop((left, GAP, left + SIDE, GAP + SIDE))
+        pixels = np.asarray(shown)[4::8, 4::8].transpose(2, 0, 1)
+        assert np.array_equal(pixels, example.numpy())
+
+
+def test_a_run_that_went_wrong_can_go_on_more_gently(
+    done: Path, recipe: Recipe, folder: Path
+) -> None:
+    changes = [f"train.base.{change}" for change in ("learning_rate=1e-4", "clip=0.5", "images=40")]
+    train(override(recipe, changes), folder, done, resume=True, device="cpu")
+    assert max(images for stage, images, *_ in curve(done) if stage == "base") == 40
 
 
 # --- what it refuses ------------------------------------------------------------------------------

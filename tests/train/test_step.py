@@ -135,7 +135,7 @@ def test_a_fresh_network_s_loss_is_that_of_saying_nothing(prediction: str) -> No
     alpha, sigma = alpha_sigma(log_snr)
     kind = prediction if prediction in ("v", "edm") else "eps"
     stage = stage_of(prediction=prediction, loss=LossWeight(kind=kind))
-    loss = loss_of(UNet(stage.unet), stage, Noised(x, eps, log_snr, text))
+    loss = loss_of(UNet(stage.unet), stage, Noised(x, eps, torch.rand(4), log_snr, text))
 
     def mean_square(a: Tensor, b: Tensor) -> Tensor:  # of a x + b eps
         return (a[:, None, None, None] * x + b[:, None, None, None] * eps).square().mean((1, 2, 3))

@@ -1,0 +1,74 @@
+"""What a run is measured on again and again: the same pairs, under the same noise.
+
+Pairs it never trains on say whether it learns or copies; the same pairs without their text, whether
+it reads.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+
+from openimagen.data.dataset import Example, Examples
+from openimagen.text import CachedEncoder
+from openimagen.train.step import Noised, Share, loss_of, prepare
+from openimagen.train.trainee import Trainee
+
+PAIRS = 64  # of a probe, each at a noise level of its own; fewer pictures come several times
+NOISE_SEED = 1_000_003  # keeps their noise apart from that of training
+GAIN = 0.01  # of the loss without text: what text should save at least, a quarter into the run
+
+
+def probe_pairs(dataset: Examples) -> dict[str, list[Example]]:
+    """Pairs that the run trains on, and pairs that are held out, if there are any."""
+    sets = {"loss_seen": dataset.first(PAIRS), "loss_held_out": dataset.held_out(PAIRS)}
+    return {name: examples for name, examples in sets.items() if examples}
+
+
+@torch.no_grad()
+def probe(
+    trainee: Trainee, pairs: Mapping[str, Sequence[Example]], encoder: CachedEncoder
+) -> dict[str, float]:
+    """Mean losses of the averaged network, with the texts and without. All ranks call it."""
+    losses = {}
+    for name, examples in pairs.items():
+        noised = _noised(examples, trainee, encoder)
+        losses[name] = _loss(trainee, noised)
+        losses[f"{name}_no_text"] = _loss(trainee, replace(noised, text=noised.text.null()))
+    return losses
+
+
+def doubt_of(trainee: Trainee, losses: Mapping[str, float]) -> str | None:
+    """A sentence for a base that hardly reads its texts, a quarter into its run or later."""
+    if trainee.config.unet.lowres or not losses or 4 * trainee.images < trainee.train.images:
+        return None
+    reads, blind = losses["loss_seen"], losses["loss_seen_no_text"]
+    if blind - reads >= GAIN * blind:
+        return None
+    return (
+        f"the text hardly counts: loss {reads:.4g} with it, {blind:.4g} without. More images, or "
+        "more noise in training, bring it in; and do the captions tell the pictures apart?"
+    )
+
+
+def _noised(examples: Sequence[Example], trainee: Trainee, encoder: CachedEncoder) -> Noised:
+    """PAIRS of the examples in turn, at noise levels spread over the schedule, no text dropped."""
+    every = range(PAIRS)
+    some = [examples[number % len(examples)] for number in every]
+    plan = trainee.train.model_copy(update={"seed": NOISE_SEED, "text_drop": 0.0})
+    text = encoder([example.caption for example in some]).to(trainee.device, torch.float32)
+    image = torch.stack([example.image for example in some])
+    return prepare(trainee.config, plan, image, text, trainee.scale, Share(every, every))
+
+
+def _loss(trainee: Trainee, noised: Noised) -> float:
+    """In parts as small as those of a training step."""
+    most = -(-trainee.train.batch // trainee.train.accumulate)
+    parts = -(-PAIRS // min(most, PAIRS))
+    is_bf16 = trainee.train.precision == "bfloat16"
+    total = 0.0
+    with torch.autocast(trainee.device.type, torch.bfloat16, enabled=is_bf16):
+        for number in range(parts):
+            part = noised.part(number, parts)
+            total += loss_of(trainee.ema.net, trainee.config, part).sum().item()
+    return total / PAIRS
