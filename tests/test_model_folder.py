@@ -91,6 +91,12 @@ def test_untrained_stages_are_kept_as_such(tiny: Cascade, tmp_path: Path) -> Non
     assert len(list(tmp_path.glob("*.safetensors"))) == 1
 
 
+def test_a_run_is_answered_with_its_model(tiny: Cascade, tmp_path: Path) -> None:
+    save(tiny, tmp_path / "export")
+    with pytest.raises(ValueError, match=f"it is a run, its model is {tmp_path}/export$"):
+        load(tmp_path)
+
+
 def test_wanted_stages_alone_are_loaded(tiny_folder: Path) -> None:
     weights_file(tiny_folder, "base").unlink()
     cascade = load(tiny_folder, stages=["sr32"])
