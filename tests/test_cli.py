@@ -94,6 +94,7 @@ TRAIN = "train tiny --data {data} --out {out}"
         (f"{TRAIN} --colour red", "no such option: --colour"),
         (f"{TRAIN} --images many", "invalid value for '--images'"),
         (f"{TRAIN} --images 0", "invalid value for '--images'"),
+        (f"{TRAIN} --images {10**30}", "train.base.images: input should be less than"),
         ("train tyni --data {data} --out {out}", "no recipe tyni: choose one of dreambooth, emoji"),
         (f"{TRAIN} --set train.base.bach=3", "did you mean batch?"),
         (f"{TRAIN} --set train.base.batch=many", "train.base.batch: input should be"),

@@ -224,8 +224,12 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "wrong type": (claim(lambda c: c["model"].update(stages=3)), r"model\.stages"),
     "huge": (
-        claim(lambda c: c["model"]["stages"][0]["unet"].update(width=10**30)),
+        claim(lambda c: c["model"]["stages"][0]["unet"].update(width=10**15)),
         r"does not fit the network",
+    ),
+    "beyond count": (
+        claim(lambda c: c["model"]["stages"][0]["unet"].update(width=10**30)),
+        r"unet\.width: Input should be less than",
     ),
     "newer": (claim(lambda c: c.update(format_version=2)), r"version 2.*upgrade openimagen"),
     "no version": (claim(lambda c: c.pop("format_version")), r"model\.json is damaged"),
