@@ -66,7 +66,7 @@ class Trainee:
 
     def drawing_net(self) -> UNet | None:
         """The averaged network, whole and without adapters, on the first rank: what is exported."""
-        net = gathered(self.ema.net)
+        net = gathered(self.ema.net, self.train.lora)
         return net if net is None or self.train.lora is None else merged(net)
 
     def next_batch(self) -> Share:
