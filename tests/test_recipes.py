@@ -1,12 +1,17 @@
 """Recipes are values: they load by name, and every one of their numbers can be set by its path."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from openimagen import recipes
 from openimagen.config import LoRA, Prior, Recipe
+from openimagen.text import TextEmbedding
+from openimagen.unet import UNet
 
 SMALL = Path(recipes.__file__).parent / "tiny.py"
 
@@ -60,6 +65,45 @@ def test_a_wrong_value_in_a_file_is_one_line_that_names_it(
 def test_an_unknown_recipe_is_answered_with_the_known(name: str) -> None:
     with pytest.raises(ValueError, match="choose one of dreambooth, emoji, own_folder"):
         recipes.load(name)
+
+
+H100 = 0.4 * 989e12  # operations a second in bfloat16, at the share of the peak that is hoped for
+
+
+@pytest.mark.parametrize("stage", ["base64", "sr256", "sr1024"])
+def test_what_a_paper_s_stage_costs_is_counted(stage: str) -> None:
+    """To two digits: parameters, operations forward and in all, hours and dollars."""
+    said = (recipes.FOLDER / f"paper_{stage}.py").read_text().partition("\nfrom ")[0]
+    recipe = recipes.load(f"paper_{stage}")
+    config = recipe.model.stages[-1]
+    train = recipe.train[config.name]
+    with torch.device("meta"):
+        net = UNet(config.unet)
+        forward = operations(net, train.crop or config.side, recipe.model.text.max_tokens)
+    in_all = 3 * forward * train.images  # going back is twice the work of going forward
+    hours = in_all / H100 / 3600
+    millions = sum(weight.numel() for weight in net.parameters()) / 1e6
+    counted = {
+        r"([\d.]+)[BM] parameters": millions / 1000 if stage == "base64" else millions,
+        r"([\d.]+) TFLOP a": forward / 1e12,
+        r"forward, ([\d.e]+) in all": in_all,
+        r"([\d,]+) H100-hours": hours,
+        r"\$([\d,]+) at": 2.5 * hours,
+    }
+    for pattern, number in counted.items():
+        found = re.search(pattern, said)
+        assert found and float(found[1].replace(",", "")) == pytest.approx(number, rel=0.03)
+
+
+def operations(net: UNet, side: int, tokens: int) -> int:
+    """Floating-point operations of one picture going forward; a product and its sum are two."""
+    mask = torch.ones(1, tokens, dtype=torch.bool)
+    text = TextEmbedding(torch.empty(1, tokens, net.config.text_width), mask)
+    below = torch.empty(1, 3, side // 4, side // 4) if net.config.lowres else None
+    level = torch.empty(1)
+    with FlopCounterMode(display=False) as counter:
+        net(torch.empty(1, 3, side, side), level, text, below, below if below is None else level)
+    return counter.get_total_flops()
 
 
 # --- settings -------------------------------------------------------------------------------------
