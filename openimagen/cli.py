@@ -4,6 +4,7 @@ Torch and everything that needs it is imported inside the commands: `--help` mus
 """
 
 import json
+import os
 import sys
 import warnings
 from dataclasses import asdict
@@ -30,7 +31,7 @@ class Commands(TyperGroup):
     def main(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401  (as typer has it)
         """Run the command line and exit."""
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_, **__: say(message)
+            warnings.showwarning = lambda message, *_, **__: say(message) if speaks() else None
             try:
                 status = super().main(*args, **options | {"standalone_mode": False})
             except typer.TyperException as error:
@@ -44,7 +45,14 @@ class Commands(TyperGroup):
 
 def say(message: object) -> None:
     """One line on stderr."""
-    typer.echo(f"openimagen: {' '.join(str(message).split())}", err=True)
+    rank = os.environ.get("RANK", "0")
+    who = "openimagen" if rank == "0" else f"openimagen, rank {rank}"
+    typer.echo(f"{who}: {' '.join(str(message).split())}", err=True)
+
+
+def speaks() -> bool:
+    """Whether this is the first process of its machine: the others have the same to say."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def say_usage(error: typer.TyperException) -> None:
@@ -170,7 +178,10 @@ def train(
     ] = None,
     device: Device = None,
 ) -> None:
-    """Train a recipe's stages on your pictures; the result is a model folder, OUT/export."""
+    """Train a recipe's stages on your pictures; the result is a model folder, OUT/export.
+
+    On several GPUs: torchrun --nproc-per-node 8 -m openimagen train ...
+    """
     from openimagen import recipes
     from openimagen.model_folder import find_model
     from openimagen.train.loop import Diverged, Interrupted
@@ -192,12 +203,14 @@ def train(
             workers=workers,
         )
     except Interrupted as stopped:
-        say(stopped)
+        if speaks():
+            say(stopped)
     except Diverged as error:
         say(error)
         raise typer.Exit(FAILED) from None
     else:
-        typer.echo(folder)
+        if speaks():
+            typer.echo(folder)
 
 
 @data_app.command()

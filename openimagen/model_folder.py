@@ -130,7 +130,9 @@ def read_model_file(folder: Path) -> ModelFile:
     """Read and check `model.json` alone."""
     path = folder / "model.json"
     if not path.is_file():
-        raise ValueError(f"{folder} is no model folder: it has no model.json")
+        is_run = (folder / "export/model.json").is_file()
+        hint = f"it is a run, its model is {folder}/export" if is_run else "it has no model.json"
+        raise ValueError(f"{folder} is no model folder: {hint}")
     try:
         raw: dict[str, Any] = json.loads(path.read_bytes())
         version = int(raw["format_version"])

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import warnings
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -93,6 +94,7 @@ TRAIN = "train tiny --data {data} --out {out}"
         (f"{TRAIN} --colour red", "no such option: --colour"),
         (f"{TRAIN} --images many", "invalid value for '--images'"),
         (f"{TRAIN} --images 0", "invalid value for '--images'"),
+        (f"{TRAIN} --images {10**30}", "train.base.images: input should be less than"),
         ("train tyni --data {data} --out {out}", "no recipe tyni: choose one of dreambooth, emoji"),
         (f"{TRAIN} --set train.base.bach=3", "did you mean batch?"),
         (f"{TRAIN} --set train.base.batch=many", "train.base.batch: input should be"),
@@ -233,6 +235,38 @@ def test_tiny_trains_three_stages_and_draws(folder: Path, tmp_path: Path) -> Non
     assert result.exit_code == 0
     with Image.open(picture) as image:
         assert image.size == (256, 256)
+
+
+@pytest.mark.parametrize(("rank", "local_rank"), [(0, 0), (1, 1), (8, 0)])
+def test_each_machine_says_once_what_all_ranks_have_to_say(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int, local_rank: int
+) -> None:
+    """The result, warnings and that it was stopped; an error may be of one rank alone."""
+    from openimagen.train import run as module
+    from openimagen.train.loop import Interrupted
+
+    monkeypatch.setenv("RANK", str(rank))
+    monkeypatch.setenv("LOCAL_RANK", str(local_rank))
+    speaks, who = local_rank == 0, "openimagen" if rank == 0 else f"openimagen, rank {rank}"
+    outcome: list[Exception] = []
+
+    def train(*_: object, **__: object) -> str:
+        warnings.warn("careful", stacklevel=1)
+        if outcome:
+            raise outcome[0]
+        return "run/export"
+
+    monkeypatch.setattr(module, "train", train)
+    words = ("train", "tiny", "--data", folder, "--out", tmp_path / "run")
+    warned = f"{who}: careful\n" if speaks else ""
+    result = run(*words)
+    assert (result.stdout, result.stderr) == ("run/export\n" if speaks else "", warned)
+    outcome.append(Interrupted("stopped"))
+    result = run(*words)
+    assert (result.stdout, result.stderr) == ("", warned + speaks * f"{who}: stopped\n")
+    outcome[0] = OSError("no room")
+    result = run(*words)
+    assert (result.stdout, result.stderr) == ("", f"{warned}{who}: no room\n")
 
 
 def test_a_stopped_run_ends_well(

@@ -91,6 +91,12 @@ def test_untrained_stages_are_kept_as_such(tiny: Cascade, tmp_path: Path) -> Non
     assert len(list(tmp_path.glob("*.safetensors"))) == 1
 
 
+def test_a_run_is_answered_with_its_model(tiny: Cascade, tmp_path: Path) -> None:
+    save(tiny, tmp_path / "export")
+    with pytest.raises(ValueError, match=f"it is a run, its model is {tmp_path}/export$"):
+        load(tmp_path)
+
+
 def test_wanted_stages_alone_are_loaded(tiny_folder: Path) -> None:
     weights_file(tiny_folder, "base").unlink()
     cascade = load(tiny_folder, stages=["sr32"])
@@ -218,8 +224,12 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "wrong type": (claim(lambda c: c["model"].update(stages=3)), r"model\.stages"),
     "huge": (
-        claim(lambda c: c["model"]["stages"][0]["unet"].update(width=10**30)),
+        claim(lambda c: c["model"]["stages"][0]["unet"].update(width=10**15)),
         r"does not fit the network",
+    ),
+    "beyond count": (
+        claim(lambda c: c["model"]["stages"][0]["unet"].update(width=10**30)),
+        r"unet\.width: Input should be less than",
     ),
     "newer": (claim(lambda c: c.update(format_version=2)), r"version 2.*upgrade openimagen"),
     "no version": (claim(lambda c: c.pop("format_version")), r"model\.json is damaged"),

@@ -21,6 +21,7 @@ from openimagen.data.source import Shards, Source, open_source
 
 SHOWN, NAMED = 30, 20  # pictures on the sheet; names in the report
 AHEAD = 64  # samples in memory
+SIDES = (64, 256, 1024)  # of the stages
 
 
 class Spread(NamedTuple):
@@ -42,6 +43,7 @@ class Check:
     width: Spread
     height: Spread
     smallest_side: int
+    under: dict[int, int]  # of how many pictures a side is shorter than that
     captions: int
     length: Spread
     same_pixels: int  # pictures that repeat another, whatever their files
@@ -58,6 +60,7 @@ class Check:
             f"pictures  {self.pictures} usable, {self.skipped} skipped",
             f"width     {_words(self.width)} pixels",
             f"height    {_words(self.height)} pixels; the smallest side is {self.smallest_side}",
+            *self._warnings(),
             f"captions  {self.captions}, {_words(self.length)} characters",
             f"doubles   {self.same_pixels} pictures repeat another; "
             f"{self.shared_captions} captions belong to several pictures",
@@ -68,6 +71,10 @@ class Check:
         if self.skipped > NAMED:
             lines += [f"  and {self.skipped - NAMED} more; --json names up to {NAMES}"]
         return "\n".join(lines)
+
+    def _warnings(self) -> list[str]:
+        counts = ", ".join(f"{count} under {side}" for side, count in self.under.items() if count)
+        return [f"small     {counts}: a stage of that side sees them enlarged"] if counts else []
 
     def as_json(self) -> dict[str, Any]:
         """All of it, for `json.dumps`."""
@@ -189,6 +196,7 @@ class Tally:
             width=_spread(wide),
             height=_spread(high),
             smallest_side=min(side),
+            under={n: sum(side[size] for size in side if size < n) for n in SIDES},
             captions=self.lengths.total(),
             length=_spread(self.lengths),
             same_pixels=self.same_pixels,

@@ -14,7 +14,7 @@ from openimagen.data.batch import Example as Example
 from openimagen.data.batch import Slices
 from openimagen.data.picture_set import PictureSet as PictureSet
 from openimagen.data.picture_stream import PictureStream as PictureStream
-from openimagen.data.picture_stream import Place, Reader
+from openimagen.data.picture_stream import Place, Reader, Start, parts_of
 from openimagen.data.sample import Fault
 
 Examples = PictureSet | PictureStream
@@ -37,8 +37,9 @@ def loader(
     `dataset.faults` batch by batch.
 
     Of a PictureSet, the result depends on the tickets alone. A PictureStream goes on from `state`,
-    which this rank's loader gave when it stood at `start`; with another number of ranks or workers
-    (then give each rank the state of rank 0) it begins the epoch again, with a warning.
+    which this rank's loader gave when it stood at `start`. With another number of ranks or workers
+    (then give each rank the state of rank 0) it goes on with the shards that no reader had begun
+    or that one was in; where anything else has changed it begins the epoch again. It says which.
     """
     slices = Slices(start, stop, batch, rank, ranks)
     if isinstance(dataset, PictureStream):
@@ -115,8 +116,9 @@ class StreamLoader(Loader):
             raise ValueError("streaming shards needs torchdata: pip install 'openimagen[train]'")
         super().__init__(stream, slices, workers)
         self.turn = 0  # of the worker that makes the next batch
-        self.epochs = [0] * max(1, workers)  # that the workers are in
-        self.first_epoch = 0  # since the share is what it is
+        self.reached = [[0, 0]] * max(1, workers)  # epoch and unit of its share, of each worker
+        self.start = Start()  # of all readers, since they are as many as they are
+        self._identity = stream.identity()
         self._inner: Any = None  # torchdata's loader
         self._saved: dict[str, Any] | None = None  # its state, when it has none
         if state or slices.start:
@@ -127,33 +129,52 @@ class StreamLoader(Loader):
         return {
             "layout": self._layout(),
             "turn": self.turn,
-            "epochs": list(self.epochs),
-            "first_epoch": self.first_epoch,
+            "reached": list(self.reached),
+            "start": list(self.start),
             "faults": self.dataset.faults.state_dict(),
             "workers": self._inner.state_dict() if self._inner is not None else self._saved,
         }
 
     def _layout(self) -> dict[str, Any]:
         """What must be the same to go on exactly."""
-        slices, stream = self.slices, self.dataset
-        assert isinstance(stream, PictureStream)
+        slices = self.slices
         images = min(slices.start + self.number * slices.batch, slices.stop)
         ranks = {"ranks": slices.ranks, "rank": slices.rank, "workers": self.workers}
-        return {"images": images, **ranks, **stream.identity()}
+        return {"images": images, **ranks, **self._identity}
 
     def _resume(self, state: dict[str, Any]) -> None:
         here, there = self._layout(), state.get("layout", {})
         changes = {key: there.get(key) for key in here if there.get(key) != here[key]}
         if not changes:
-            self.turn, self.epochs = state["turn"], list(state["epochs"])
-            self.first_epoch, self._saved = state["first_epoch"], state["workers"]
+            self.turn, self.reached = state["turn"], list(state["reached"])
+            self.start, self._saved = Start(*state["start"]), state["workers"]
             self.dataset.faults.merge(state["faults"])
             return
-        self.first_epoch = min(state.get("epochs", [0]))
-        self.epochs = [self.first_epoch] * len(self.epochs)
+        self.start = Start(min(state.get("reached", [[0, 0]]))[0])
+        if changes.keys() <= {"ranks", "rank", "workers"}:
+            self.start = self._left(state)
+            if self.start.units and self.slices.rank == 0:
+                self.dataset.faults.merge(state["faults"])
+        self.reached = [[self.start.epoch, 0]] * len(self.reached)
         if self.slices.rank == 0 or list(changes) == ["rank"]:
             why = "; ".join(f"{key} was {old}, is {here[key]}" for key, old in changes.items())
-            warnings.warn(f"the data begins its epoch again: {why}", RuntimeWarning, stacklevel=4)
+            how = "goes on from near where it was" if self.start.units else "begins its epoch again"
+            warnings.warn(f"the data {how}: {why}", RuntimeWarning, stacklevel=4)
+
+    def _left(self, state: dict[str, Any]) -> Start:
+        """Where other readers begin to go on with what those of `state` have not finished.
+
+        Each of them was at the same unit of its share as rank 0's, or nearly.
+        """
+        assert isinstance(self.dataset, PictureStream)
+        there, shards = state["layout"], len(self.dataset.shards.paths)
+        before = there["ranks"] * max(1, there["workers"])
+        now = self.slices.ranks * max(1, self.workers)
+        epoch, unit = min(state["reached"])
+        if max(parts_of(shards, before), parts_of(shards, now)) > 1:
+            return Start(epoch)
+        begun = Start(*state["start"])
+        return Start(epoch, unit * before + (begun.units if begun.epoch == epoch else 0))
 
     def _begin(self) -> Iterator[Any]:
         from torchdata.stateful_dataloader import StatefulDataLoader
@@ -162,7 +183,7 @@ class StreamLoader(Loader):
         with warnings.catch_warnings():  # torchdata calls what torch gives up
             warnings.filterwarnings("ignore", "'set_vital' is deprecated", UserWarning)
             self._inner = StatefulDataLoader(
-                _Share(self.dataset, self.slices, self.turn, self.first_epoch),
+                _Share(self.dataset, self.slices, self.turn, self.start),
                 batch_size=None,
                 num_workers=self.workers,
                 collate_fn=_as_it_is,
@@ -173,8 +194,8 @@ class StreamLoader(Loader):
         return iter(self._inner)
 
     def _take(self, batches: Iterator[Any]) -> Batch:
-        batch, self.epochs[self.turn] = next(batches)
-        self.turn = (self.turn + 1) % len(self.epochs)
+        batch, self.reached[self.turn] = next(batches)
+        self.turn = (self.turn + 1) % len(self.reached)
         return batch
 
     def _end(self) -> None:
@@ -183,45 +204,46 @@ class StreamLoader(Loader):
         super()._end()
 
 
-class _Share(IterableDataset[tuple[Batch, int]]):
+class _Share(IterableDataset[tuple[Batch, list[int]]]):
     """What falls to one rank; in a worker process, to that worker."""
 
-    def __init__(self, stream: PictureStream, slices: Slices, turn: int, first_epoch: int) -> None:
+    def __init__(self, stream: PictureStream, slices: Slices, turn: int, start: Start) -> None:
         self.stream, self.slices = stream, slices
-        self.turn, self.first_epoch = turn, first_epoch
+        self.turn, self.start = turn, start
 
     def __iter__(self) -> "_Made":
         info = get_worker_info()
         number, workers = (info.id, info.num_workers) if info else (0, 1)
         share, shares = self.slices.rank * workers + number, self.slices.ranks * workers
-        reader = Reader(self.stream, share, shares, first_epoch=self.first_epoch)
+        reader = Reader(self.stream, share, shares, start=self.start)
         return _Made(reader, self.slices, (number - self.turn) % workers, workers)
 
 
-class _Made(Iterator[tuple[Batch, int]]):
-    """Every `step`-th batch, and the epoch it ends in; without end, so that no worker ever ends."""
+class _Made(Iterator[tuple[Batch, list[int]]]):
+    """Every `step`-th batch, and the epoch and unit it ends in; without end, as no worker ends."""
 
     def __init__(self, reader: Reader, slices: Slices, number: int, step: int) -> None:
         self.reader, self.slices, self.number, self.step = reader, slices, number, step
 
-    def __next__(self) -> tuple[Batch, int]:
+    def __next__(self) -> tuple[Batch, list[int]]:
         tickets = self.slices[self.number] if self.number < len(self.slices) else range(0)
         self.number += self.step
-        examples: list[Example] = []
         faults: dict[str, str] = {}
-        while len(examples) < len(tickets):
-            made = next(self.reader)
-            if isinstance(made, Fault):
-                faults[made.name] = made.reason
-            else:
-                examples.append(made)
+        examples = [self._example(ticket, faults) for ticket in tickets]
         batch = self.reader.stream.view.batch(examples, tickets, faults)
-        return batch, self.reader.place.epoch
+        return batch, [self.reader.place.epoch, self.reader.place.unit]
+
+    def _example(self, ticket: int, faults: dict[str, str]) -> Example:
+        others = self.reader.stream.others
+        if others is not None and ticket % 2:
+            return others.example(ticket // 2, faults)
+        while isinstance(made := next(self.reader), Fault):
+            faults[made.name] = made.reason
+        return made
 
     def state_dict(self) -> dict[str, int]:
         return asdict(self.reader.place)
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        old = self.reader
-        place = Place(**state)
-        self.reader = Reader(old.stream, old.number, old.readers, place, old.first_epoch)
+        old, place = self.reader, Place(**state)
+        self.reader = Reader(old.stream, old.number, old.readers, place, old.start)

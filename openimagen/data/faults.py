@@ -56,4 +56,4 @@ class Faults:
 
 def kind_of(reason: str) -> str:
     """What reasons have in common: the words up to a colon, without their numbers."""
-    return re.sub(r"\d+", "#", reason.partition(": ")[0])
+    return re.sub(r"\b(?<!-)\d+", "#", reason.partition(": ")[0])  # but for UTF-8

@@ -71,11 +71,13 @@ def list_folder(path: Path) -> Pictures:
     for row in _rows(files, root):
         where = row.source
         try:
+            if isinstance(row.text, OSError):
+                raise row.text
             picture = _picture(row, root)
             where = _name(picture, root)
             captions.setdefault(picture, []).extend(clean_captions(row.text))
         except (ValueError, OSError) as error:
-            faults[where] = str(error)
+            faults[where] = getattr(error, "strerror", None) or str(error)
     for file in files:
         if file.suffix.lower() in IMAGE_SUFFIXES and not captions.get(file):
             faults.setdefault(_name(file, root), f"no caption: put {file.stem}.txt beside it")
@@ -101,7 +103,10 @@ def _name(file: Path, root: Path) -> str:
 
 @dataclass(frozen=True)
 class Row:
-    """Captions for a picture, unchecked; `file_name` is relative to `folder`."""
+    """Captions for a picture, unchecked; `file_name` is relative to `folder`.
+
+    `text` is an OSError where it could not be read.
+    """
 
     source: str
     folder: Path
@@ -117,7 +122,7 @@ def _rows(files: list[Path], root: Path) -> Iterator[Row]:
     for file in files:
         if file.name in METADATA_NAMES:
             for line, content in _lines(file):
-                entry = content if isinstance(content, dict) else {}
+                entry = content if isinstance(content, dict) else {"text": content}
                 source = f"{_name(file, root)}:{line}"
                 yield Row(source, file.parent, entry.get("file_name"), entry.get("text"))
         elif file.suffix == ".txt":
@@ -125,23 +130,33 @@ def _rows(files: list[Path], root: Path) -> Iterator[Row]:
                 yield Row(_name(file, root), file.parent, picture, _read(file))
 
 
-def _read(file: Path) -> str:
+def _read(file: Path) -> str | OSError:
     """The text; bytes that are not UTF-8 are kept as surrogates, to be found in the caption."""
-    return file.read_text("utf-8-sig", errors="surrogateescape")
+    try:
+        return file.read_text("utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        return error
 
 
 def _lines(metadata: Path) -> Iterator[tuple[int, object]]:
-    """Line number and content of each entry; None for one that cannot be read."""
-    lines = _read(metadata).split("\n")
+    """Line number and content of each entry; None for one that makes no sense."""
+    text = _read(metadata)
+    if isinstance(text, OSError):
+        yield 1, text
+        return
+    lines = text.split("\n")
     if metadata.suffix == ".jsonl":
         yield from ((number, _json(line)) for number, line in enumerate(lines, 1) if line.strip())
         return
     reader = csv.DictReader(f"{line}\n" for line in lines)
-    try:
-        for entry in reader:
-            yield reader.line_num, entry
-    except csv.Error:
-        yield reader.line_num, None
+    while True:  # past an error in one entry
+        try:
+            entry = next(reader, None)
+        except csv.Error:
+            entry = {}
+        if entry is None:
+            return
+        yield reader.reader.line_num, entry
 
 
 def _json(line: str) -> object:

@@ -3,6 +3,7 @@
 Inside the library a picture is a tensor [3 h w]: uint8 when stored, float in [-1, 1] when computed.
 """
 
+import warnings
 from io import BytesIO
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 MAX_PIXELS = 89_478_485  # where Pillow starts to warn: a quarter of a gigabyte of RGB
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # all that Pillow may try: no PostScript
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # `load` refuses them
 
 
 def load(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -31,8 +33,10 @@ def load(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
             file.seek(0)
             with Image.open(file, formats=FORMATS) as image:
                 if image.width * image.height > max_pixels:
-                    raise ValueError(f"{image.width} x {image.height} is over {max_pixels} pixels")
+                    raise Image.DecompressionBombError(f"{image.width} x {image.height}")
                 return _to_rgb(ImageOps.exif_transpose(image))
+    except Image.DecompressionBombError as error:  # also Pillow's, at twice its limit
+        raise ValueError(f"{name}over {max_pixels} pixels: {error}") from error
     except UnidentifiedImageError as error:
         raise ValueError(
             f"{name}no picture of a kind that is read: {', '.join(FORMATS)}"

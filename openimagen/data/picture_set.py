@@ -85,7 +85,7 @@ class PictureSet(Dataset[Example]):
     def __getitem__(self, ticket: int) -> Example:
         """The example that the run sees as its number `ticket`, counted from 0."""
         faults: dict[str, str] = {}
-        example = self._example(ticket, faults)
+        example = self.example(ticket, faults)
         for name in faults.keys() - self.faults.named:
             warnings.warn(f"skipped {name}: {faults[name]}", RuntimeWarning, stacklevel=2)
         self.faults.add(faults)
@@ -102,8 +102,12 @@ class PictureSet(Dataset[Example]):
     def batch(self, tickets: Sequence[int]) -> Batch:
         """The examples of these tickets, and whatever was broken on the way to them."""
         faults: dict[str, str] = {}
-        examples = [self._example(ticket, faults) for ticket in tickets]
+        examples = [self.example(ticket, faults) for ticket in tickets]
         return self.view.batch(examples, tickets, faults)
+
+    def alternating(self, others: "PictureSet") -> "PictureSet":
+        """This set, but every example with an odd ticket is of the others."""
+        return Alternating(self, others)
 
     def _take(self, numbers: Sequence[int]) -> "PictureSet | None":
         """A set of some of the pictures, which this one loses; None if they are none."""
@@ -117,8 +121,8 @@ class PictureSet(Dataset[Example]):
         self._rows = [self._rows[number] for number in left]
         return taken
 
-    def _example(self, ticket: int, faults: dict[str, str]) -> Example:
-        """The example, and into `faults` what was skipped for it."""
+    def example(self, ticket: int, faults: dict[str, str]) -> Example:
+        """The example of a ticket, and into `faults` what was skipped for it."""
         epoch, place = divmod(ticket, len(self))
         order = _permutation(self.seed, epoch, len(self))
         draw = np.random.default_rng((self.seed, DRAW, ticket))
@@ -154,9 +158,10 @@ class Alternating(PictureSet):
         vars(self).update(vars(own))  # in all but its examples it is one's own
         self.sets = own, others
 
-    def _example(self, ticket: int, faults: dict[str, str]) -> Example:
+    def example(self, ticket: int, faults: dict[str, str]) -> Example:
+        """That of one of the two, which has half the tickets."""
         place, which = divmod(ticket, 2)
-        return self.sets[which]._example(place, faults)
+        return self.sets[which].example(place, faults)
 
 
 @lru_cache(maxsize=4)

@@ -17,6 +17,7 @@ import numpy as np
 from openimagen.data.batch import Example, View
 from openimagen.data.faults import Faults
 from openimagen.data.images import load
+from openimagen.data.picture_set import PictureSet
 from openimagen.data.sample import Fault, Item
 from openimagen.data.source import Shards
 
@@ -51,6 +52,13 @@ class PictureStream:
         self.shards, self.view, self.seed = shards, View(side, crop, align), seed
         self.hold_out, self.buffer = hold_out, buffer
         self.faults = Faults(shards.faults)
+        self.others: PictureSet | None = None
+
+    def alternating(self, others: PictureSet) -> "PictureStream":
+        """This stream, but every example with an odd ticket is of the others."""
+        both = copy.copy(self)
+        both.others = others
+        return both
 
     def first(self, count: int) -> list[Example]:
         """The first examples of a shard."""
@@ -105,6 +113,13 @@ class Place:
     given: int = 0
 
 
+class Start(NamedTuple):
+    """Where readers begin: at an epoch, and that so many of its units are given out already."""
+
+    epoch: int = 0
+    units: int = 0
+
+
 class Unit(NamedTuple):
     """A part of a shard: of `parts`, the one that begins with sample number `part`."""
 
@@ -116,8 +131,8 @@ class Unit(NamedTuple):
 class Reader(Iterator[Example | Fault]):
     """One of the readers that share a stream: its examples, and what it could not use, for ever.
 
-    `place` is where it stands; a reader that begins there goes on exactly like this one. Raises
-    ValueError after ten epochs without a picture.
+    `place` is where it stands; a reader that begins there, with the same `start`, goes on exactly
+    like this one. Raises ValueError after ten epochs without a picture.
     """
 
     def __init__(
@@ -126,11 +141,11 @@ class Reader(Iterator[Example | Fault]):
         number: int = 0,
         readers: int = 1,
         place: Place | None = None,
-        first_epoch: int = 0,
+        start: Start | None = None,
     ) -> None:
         self.stream, self.number, self.readers = stream, number, readers
-        self.place = place or Place(first_epoch)
-        self.first_epoch = first_epoch
+        self.start = start or Start()
+        self.place = place or Place(self.start.epoch)
         self._given = self._give()
 
     def __next__(self) -> Example | Fault:
@@ -144,7 +159,7 @@ class Reader(Iterator[Example | Fault]):
             for made in self._epoch(start):
                 if isinstance(made, Example):
                     barren = 0
-                elif start.epoch > self.first_epoch and not made.passing:
+                elif start.epoch > self.start.epoch and not made.passing:
                     continue  # told before
                 yield made
             start = Place(start.epoch + 1)
@@ -169,8 +184,10 @@ class Reader(Iterator[Example | Fault]):
     def _share(self, epoch: int) -> list[Unit]:
         """What falls to this reader."""
         shards = len(self.stream.shards.paths)
-        parts = -(-self.readers // shards)
+        parts = parts_of(shards, self.readers)
         order = self.stream.draw(DEAL, epoch).permutation(shards * parts).tolist()
+        if epoch == self.start.epoch:
+            order = order[self.start.units :]
         mine = order[self.number :: self.readers]
         return [Unit(unit // parts, unit % parts, parts) for unit in mine]
 
@@ -182,6 +199,11 @@ class Reader(Iterator[Example | Fault]):
             for number, item in self.stream.shards.read(shard, begin, part, parts):
                 if isinstance(item, Fault) or not self.stream.is_held_out(shard, number):
                     yield unit, number, item
+
+
+def parts_of(shards: int, readers: int) -> int:
+    """In how many parts a shard is dealt out, so that there is one for every reader."""
+    return -(-readers // shards)
 
 
 def _blocks(entries: Iterator[Entry], most: int) -> Iterator[list[Entry]]:

@@ -1,7 +1,7 @@
 r"""The paper's second super-resolution model (appendix F.1): 429M parameters, 256 -> 1024, T5-XXL.
 
 Command:   openimagen train paper_sr1024 --stage sr1024 --data 'laion/{00000..41455}.tar' \
-               --out runs/sr1024           (--init runs/base/export)
+               --out runs/sr1024           (--init runs/sr256/export)
 Hardware:  the paper's: 128 TPU-v4. Ours by count: 0.50 TFLOP a crop forward, 7.6e21 in all.
 Time:      5,300 H100-hours at 40% of 989 TFLOP/s; nobody has run it here.
 Cost:      $13,000 at $2.50 an H100-hour.

@@ -23,8 +23,9 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
-from openimagen.config import TrainConfig
+from openimagen.config import LoRA, TrainConfig
 from openimagen.device import find_device
+from openimagen.train.lora import adapt
 from openimagen.unet import Attention, ResBlock, UNet
 
 PATIENCE = timedelta(hours=1)  # of ranks that wait: for a preview, for pictures to be decoded
@@ -204,8 +205,11 @@ def shard(net: UNet, is_bf16: bool = False) -> UNet:
     return net
 
 
-def gathered(net: UNet) -> UNet | None:
-    """The network whole, on the first rank; None on the others. All have to call it."""
+def gathered(net: UNet, lora: LoRA | None = None) -> UNet | None:
+    """The network whole, on the first rank; None on the others. All have to call it.
+
+    `lora`: the adapters that it has.
+    """
     if not isinstance(net, FSDPModule):
         return net if is_first() else None
     whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
@@ -215,6 +219,8 @@ def gathered(net: UNet) -> UNet | None:
     device = next(net.parameters()).device
     with torch.device("meta"):
         copy = UNet(net.config)
+        if lora is not None:
+            adapt(copy, lora)
     copy.load_state_dict(weights, assign=True)
     return copy.to(device).eval().requires_grad_(False)
 

@@ -12,7 +12,7 @@ from openimagen.data.dataset import Batch, Examples
 from openimagen.data.images import to_float, to_pil
 from openimagen.data.sheet import SIDE, captioned_sheet
 from openimagen.text import CachedEncoder
-from openimagen.train.parallel import gathered, is_first
+from openimagen.train.parallel import is_first
 from openimagen.train.trainee import Trainee
 
 CROPS, PROMPTS = 6, 16  # that a stage shows if it has no preview prompts
@@ -40,7 +40,7 @@ def write_preview(
     The base draws its preview prompts. Super-resolution shows what it saw, drew, should draw.
     All ranks call it, the first draws.
     """
-    stage = Stage(trainee.config, gathered(trainee.ema.net))
+    stage = Stage(trainee.config, trainee.drawing_net())
     if stage.net is None:
         return
     if trainee.config.unet.lowres:

@@ -20,7 +20,6 @@ from openimagen.config import Recipe, StageConfig
 from openimagen.data.dataset import Examples, PictureSet, PictureStream
 from openimagen.data.faults import NAMES, Faults
 from openimagen.data.folder import Pictures, read_folder
-from openimagen.data.picture_set import Alternating
 from openimagen.data.source import Shards, Source, open_source
 from openimagen.device import free_memory, has_bfloat16
 from openimagen.progress import progress_bar
@@ -275,15 +274,15 @@ def draw_priors(
 
 def open_data(source: Source, trainee: Trainee, out: Path) -> Examples:
     """The stage's stream of pictures; with a prior, every other one is of the run's own drawing."""
-    side, train = trainee.config.side, trainee.train
+    own: Examples
     if isinstance(source, Shards):
-        if train.prior is not None:
-            raise ValueError(f"train.{trainee.config.name}.prior works with a folder, not shards")
-        return PictureStream(source, side, **view(trainee))
-    own = picture_set(source, trainee)
-    if train.prior is None:
+        own = PictureStream(source, trainee.config.side, **view(trainee))
+    else:
+        own = picture_set(source, trainee)
+    if trainee.train.prior is None:
         return own
-    return Alternating(own, picture_set(read_folder(out / "prior" / trainee.config.name), trainee))
+    prior = read_folder(out / "prior" / trainee.config.name)
+    return own.alternating(picture_set(prior, trainee))
 
 
 def picture_set(pictures: Pictures, trainee: Trainee) -> PictureSet:

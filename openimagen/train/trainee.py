@@ -1,7 +1,6 @@
 """One stage in training: all that a checkpoint holds."""
 
 import pickle
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from openimagen.train.ema import EMA
 from openimagen.train.lora import merged
 from openimagen.train.parallel import (
     gathered,
-    is_first,
     is_sharded,
     part_of,
     rank,
@@ -43,7 +41,7 @@ class Trainee:
     net: UNet
     device: torch.device
     images: int = 0
-    data: dict[str, Any] | None = None  # where the loader of this rank was, if a checkpoint says so
+    data: dict[str, Any] | None = None  # where a loader was: this rank's, or the first of others'
     model: nn.Module = field(init=False)  # what a step calls: `net`, perhaps spread over ranks
     ema: EMA = field(init=False)
     watch: Watch = field(init=False)
@@ -66,7 +64,7 @@ class Trainee:
 
     def drawing_net(self) -> UNet | None:
         """The averaged network, whole and without adapters, on the first rank: what is exported."""
-        net = gathered(self.ema.net)
+        net = gathered(self.ema.net, self.train.lora)
         return net if net is None or self.train.lora is None else merged(net)
 
     def next_batch(self) -> Share:
@@ -78,17 +76,15 @@ class Trainee:
     def load(self, path: Path) -> None:
         """Go on from a checkpoint, of any number of ranks."""
         state, names = self.state(), checkpoint.names(path)  # shares the weights, read in place
-        ours = f"{rank()} of {ranks()}"
-        if f"data.{ours}" in names:
-            state["data"] = {ours: b""}
-        elif any(name.startswith("data.") for name in names) and is_first():
-            warnings.warn(
-                f"{path} is of another number of processes: data starts anew", stacklevel=2
-            )
+        loaders = [name.removeprefix("data.") for name in names if name.startswith("data.")]
+        ours = [name for name in loaders if name == f"{rank()} of {ranks()}"]
+        for name in ours or [name for name in loaders if name.startswith("0 of ")]:
+            state["data"] = {name: b""}
         checkpoint.load(path, state)
         set_optimizer_state_dict(self.net, self.optimizer, state["optimizer"])
         self.images = int(state["images"])
-        self.data = pickle.loads(state["data"][ours]) if "data" in state else None
+        for place in state.get("data", {}).values():
+            self.data = pickle.loads(place)
 
     def state(self, data: dict[str, Any] | None = None) -> dict[str, Any]:
         """All that a checkpoint holds; `data` is where the loader of this rank is, if it says."""

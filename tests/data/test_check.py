@@ -101,6 +101,19 @@ def test_medians_are_of_the_pictures_not_of_the_sizes(tmp_path: Path) -> None:
     assert found.width == found.length == Spread(10, 30, 40)
 
 
+def test_pictures_too_small_for_a_stage_are_counted(tmp_path: Path) -> None:
+    """By the shorter side; a picture of just the side is no smaller."""
+    sizes = [(63, 900), (64, 64), (255, 300), (1024, 1024), (1024, 1023)]
+    contents = [encoded(Image.new("RGB", size)) for size in sizes]
+    found = check(write_parquet(tmp_path / "a.parquet", contents, ["x"] * len(sizes)))
+    assert found.under == {64: 1, 256: 3, 1024: 4}
+    assert "1 under 64, 3 under 256, 4 under 1024: a stage of that side sees them enlarged" in str(
+        found
+    )
+    large = check(write_parquet(tmp_path / "b.parquet", contents[3:4], ["x"]))
+    assert "under" not in str(large)
+
+
 # --- the sheet ------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,11 @@ def test_a_name_counts_once() -> None:
     assert faults.counts() == {"# x # is over # pixels": 2, "empty caption": 1}
 
 
+def test_only_numbers_are_left_out_of_a_kind() -> None:
+    faults = Faults({"a": "caption is not UTF-8", "b": "5 of 6 (7 bytes, 8-bit)"})
+    assert list(faults.counts()) == ["caption is not UTF-8", "# of # (# bytes, #-bit)"]
+
+
 def test_beyond_the_names_counts_stay_exact() -> None:
     faults = Faults(names=10)
     for number in range(500):

@@ -108,6 +108,34 @@ def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
         assert reason in pictures.faults[name]
 
 
+def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    """Folders called like files, and links that lead nowhere."""
+    touch(tmp_path / "a.png")
+    touch(tmp_path / "a.txt", "a")
+    for name in ("folder.txt", "folder.png", "metadata.csv"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link.txt").symlink_to("nowhere")
+    assert found(tmp_path) == {"a.png": ("a",)}
+    assert read_folder(tmp_path).faults == {
+        "folder.txt": "Is a directory",
+        "folder.png": "no caption: put folder.txt beside it",
+        "link.txt": "No such file or directory",
+        "metadata.csv:1": "Is a directory",
+    }
+
+
+def test_an_entry_that_is_no_csv_does_not_end_the_file(tmp_path: Path) -> None:
+    for name in "abc":
+        touch(tmp_path / f"{name}.png")
+    rows = ["a.png,a", f'b.png,"{"b" * 200_000}"', "c.png,c"]
+    touch(tmp_path / "metadata.csv", "\n".join(["file_name,text", *rows, ""]))
+    assert found(tmp_path) == {"a.png": ("a",), "c.png": ("c",)}
+    assert read_folder(tmp_path).faults == {
+        "metadata.csv:3": "needs file_name and text",
+        "b.png": "no caption: put b.txt beside it",
+    }
+
+
 def test_a_picture_without_caption_is_named(tmp_path: Path) -> None:
     touch(tmp_path / "a.png")
     touch(tmp_path / "a.txt", "a")

@@ -1,5 +1,7 @@
 """Pictures of every kind become the pixels one would see; what is no picture becomes a reason."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -114,10 +116,22 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
         load(path, max_pixels=1_000_000)
 
 
-def test_a_bomb_is_refused_by_default(tmp_path: Path) -> None:
-    huge = saved(tmp_path, Image.new("1", (20_000, 20_000)))
-    with pytest.raises(ValueError, match="pixels"):
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # as pytest resets it
+@pytest.mark.parametrize("side", [10_000, 20_000])
+def test_a_bomb_is_refused_by_default(tmp_path: Path, side: int) -> None:
+    """In the same words where Pillow would warn and where it would refuse."""
+    huge = saved(tmp_path, Image.new("1", (side, side)))
+    with pytest.raises(ValueError, match=f"^{huge}: over 89478485 pixels: "):
         load(huge)
+
+
+def test_pillow_says_nothing_of_bombs_beside(tmp_path: Path) -> None:
+    huge = saved(tmp_path, Image.new("1", (10_000, 10_000)))
+    script = f"from openimagen.data.images import load; load(open({str(huge)!r}, 'rb').read())"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert "Warning" not in done.stderr and done.stderr.endswith("pixels: 10000 x 10000\n")
 
 
 # --- square ---------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The stream stopped anywhere and resumed is the stream; an epoch is every sample once."""
 
+import contextlib
 import itertools
 import json
 import pickle
@@ -16,9 +17,10 @@ from shard_files import picture, write_img2dataset, write_parquet, write_tar
 
 from openimagen.data import picture_stream as module
 from openimagen.data.batch import Batch, Example, Slices
-from openimagen.data.dataset import PictureStream, loader
+from openimagen.data.dataset import PictureSet, PictureStream, loader
+from openimagen.data.folder import read_folder
 from openimagen.data.images import load, square, to_tensor
-from openimagen.data.picture_stream import Place, Reader
+from openimagen.data.picture_stream import Place, Reader, Start
 from openimagen.data.sample import Fault
 from openimagen.data.source import Shards, open_source
 
@@ -216,11 +218,48 @@ def test_another_layout_begins_the_epoch_again_and_says_so(
             warnings.simplefilter("always")
             resumed = loader(stream_of(root, crop=SIDE), **settings, rank=rank)
         assert len(said) == (rank == 0)
-        share = epochs_of(Reader(stream_of(root), rank, ranks, first_epoch=epoch), epoch + 1)[-1]
+        begun = Reader(stream_of(root), rank, ranks, start=Start(epoch))
+        share = epochs_of(begun, epoch + 1)[-1]
         given = [caption for batch in resumed for caption in batch.captions]
         assert given[: len(share)] == share
         seen.update(share)
     assert seen == Counter(str(number) for number in range(COUNT))
+
+
+def test_other_ranks_go_on_with_what_is_left_of_the_epoch(tmp_path: Path) -> None:
+    """Twelve shards of five: 6 samples to each of 2 ranks, 7 to each of 3, the rest to one.
+
+    All come; twice come the 1 and 2 that each rank was given of a shard it had not finished.
+    """
+    stream = stream_of(write_img2dataset(tmp_path / "shards", [5] * 12))
+    given, state, start = list[str](), None, 0
+    for ranks, steps in ((2, 6), (3, 7), (1, 99)):
+        states = []
+        for rank in range(ranks):
+            says = pytest.warns(RuntimeWarning, match="goes on from near where it was: ranks was")
+            with says if state and not rank else contextlib.nullcontext():
+                running = loader(stream, start, 999, ranks, 0, rank, ranks, state)
+            for batch in itertools.islice(running, steps):
+                if running.state_dict()["reached"] == [[1, 0]]:
+                    break
+                given += batch.captions
+            states.append(as_saved(running.state_dict()))
+        state, start = states[0], start + ranks * steps
+    assert {*given} == {str(number) for number in range(60)}
+    assert len(given) == 60 + 2 * 1 + 3 * 2
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_goes_on_with_other_ranks_resumes_exactly_too(tmp_path: Path, workers: int) -> None:
+    stream = stream_of(write_img2dataset(tmp_path / "shards", [5] * 12))
+    one = loader(stream, 0, 99, 2)
+    list(itertools.islice(one, 6))
+    with pytest.warns(RuntimeWarning, match="goes on from near where it was"):
+        whole = loader(stream, 12, 99, 2, workers, 0, 2, one.state_dict())
+        running = loader(stream, 12, 99, 2, workers, 0, 2, one.state_dict())
+    head = list(itertools.islice(running, 9))
+    tail = loader(stream, 30, 99, 2, workers, 0, 2, as_saved(running.state_dict()))
+    assert same([*head, *tail], list(whole))
 
 
 def test_other_shards_begin_the_epoch_again(root: Path, tmp_path: Path) -> None:
@@ -235,6 +274,34 @@ def test_torch_s_global_randomness_is_left_alone(root: Path) -> None:
     before = torch.get_rng_state()
     list(loader(stream_of(root), 0, 4, batch=2))
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_odd_tickets_can_be_another_set_s(root: Path, tmp_path: Path, workers: int) -> None:
+    """The even ones get what the stream gives alone; stopped and resumed, to the bit."""
+    for name in ("x", "y", "z"):
+        (tmp_path / f"{name}.png").write_bytes(picture(ord(name)))
+        (tmp_path / f"{name}.txt").write_text(name)
+    others = PictureSet(read_folder(tmp_path), SIDE, crop=8)
+    both = stream_of(root).alternating(others)
+    whole = list(loader(both, 0, 60, 6, workers))
+    for batch in whole:
+        for ticket, image, caption in zip(batch.tickets, batch.image, batch.captions, strict=True):
+            if ticket % 2:
+                assert caption == others[ticket // 2].caption
+                assert torch.equal(image, others[ticket // 2].image)
+    own = [
+        c
+        for batch in whole
+        for t, c in zip(batch.tickets, batch.captions, strict=True)
+        if not t % 2
+    ]
+    alone = loader(stream_of(root), 0, 30, 3, workers)
+    assert own == [caption for batch in alone for caption in batch.captions]
+    running = loader(both, 0, 60, 6, workers)
+    head = list(itertools.islice(running, 4))
+    tail = loader(both, 24, 60, 6, workers, state=as_saved(running.state_dict()))
+    assert same([*head, *tail], whole)
 
 
 # --- what an example shows ------------------------------------------------------------------------

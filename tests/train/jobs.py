@@ -121,6 +121,15 @@ def exchanges(recipe: Recipe, data: Path, out: Path) -> int:
     return sum(event.count for event in seen.key_averages() if event.key in sums)
 
 
+def adapted(recipe: Recipe, data: Path, out: Path) -> dict[str, Tensor]:
+    """What is exported, on the first rank, of a base that took a step."""
+    trainee = make_trainee(recipe, "base", out, torch.device("cpu"))
+    for given in batches(trainee, data, trainee.train.batch):
+        train_step(trainee, *given)
+    net = trainee.drawing_net()
+    return net.state_dict() if net is not None else {}
+
+
 def factored() -> tuple[float, float, list[tuple[int, ...]]]:
     """Adafactor on a whole layer and on one that is cut: how far it went, and how far apart."""
     torch.manual_seed(0)

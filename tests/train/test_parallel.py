@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.distributed.checkpoint.state_dict_loader import _load_state_dict_from_keys
 
+from openimagen import model_folder
+from openimagen.cascade import Cascade, Stage
 from openimagen.config import Recipe, TrainConfig
 from openimagen.data.dataset import PictureSet, loader
 from openimagen.recipes import override
@@ -18,6 +20,7 @@ from openimagen.text import CachedEncoder
 from openimagen.train import parallel
 from openimagen.train.loop import train_step
 from openimagen.train.trainee import Trainee
+from openimagen.unet import UNet
 
 OnRanks = Callable[..., list[Any]]
 KINDS = ["ddp", "fsdp"]
@@ -105,8 +108,24 @@ def test_two_ranks_one_and_two_again_step_as_one(
 
 
 @pytest.fixture(scope="module")
+def learnt(
+    recipe: Recipe, make_net: Callable[..., UNet], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A run that begins from a base which says something."""
+    base, other = recipe.model.stages
+    model = Cascade(recipe.model, [Stage(base, make_net(base.unet)), Stage(other)])
+    out = tmp_path_factory.mktemp("learnt")
+    model_folder.save(model, out / "export")
+    return out
+
+
+@pytest.fixture(scope="module")
 def together(
-    recipe: Recipe, folder: Path, tmp_path_factory: pytest.TempPathFactory, on_ranks: OnRanks
+    recipe: Recipe,
+    folder: Path,
+    learnt: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    on_ranks: OnRanks,
 ) -> list[tuple[Any, Any]]:
     """What each of two ranks has to say of several small jobs."""
     out, jobs_ = tmp_path_factory.mktemp("together"), [(jobs.refused,), (jobs.factored,)]
@@ -117,6 +136,8 @@ def together(
             (jobs.exchanges, plan, folder, out),
             (jobs.exchanges, planned(recipe, parallel=kind, accumulate=2), folder, out),
         ]
+    adapted = [planned(recipe, parallel=kind, lora='{"rank": 3}') for kind in KINDS]
+    jobs_ += [(jobs.adapted, plan, folder, learnt) for plan in adapted]
     return list(zip(*on_ranks(2, jobs.together, *jobs_), strict=True))
 
 
@@ -149,6 +170,18 @@ def test_gradients_travel_once_a_batch_however_many_its_parts(
 ) -> None:
     whole, parts = together[3 + 3 * KINDS.index(kind) :][:2]
     assert whole == parts and whole[0] == whole[1] > 0
+
+
+def test_adapters_are_trained_and_merged_on_two_ranks_as_on_one(
+    recipe: Recipe, folder: Path, learnt: Path, on_ranks: OnRanks, together: list[tuple[Any, Any]]
+) -> None:
+    """After a step; Adam makes rounding into steps, as above."""
+    plans = [planned(recipe, lora='{"rank": 3}', learning_rate=rate) for rate in (0, 3e-3)]
+    alone = [(jobs.adapted, plan, folder, learnt) for plan in plans]
+    (start, one), *_ = on_ranks(1, jobs.together, *alone)
+    for two, nothing in together[8:]:
+        assert not nothing and two.keys() == one.keys() == start.keys()
+        assert distance(two, one, "") < 0.01 * distance(start, one, "")
 
 
 # --- runs -----------------------------------------------------------------------------------------

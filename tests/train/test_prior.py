@@ -1,5 +1,6 @@
 """Prior preservation: every other picture is the model's own, drawn before it learns."""
 
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,15 @@ from PIL import Image
 from openimagen import model_folder
 from openimagen.cascade import Cascade
 from openimagen.config import Recipe
+from openimagen.data.dataset import Batch
 from openimagen.data.folder import read_folder
 from openimagen.data.images import to_pil
 from openimagen.data.picture_set import Alternating, PictureSet
 from openimagen.recipes import override
 from openimagen.text import CachedEncoder
-from openimagen.train import run
+from openimagen.train import loop, run
 from openimagen.train.run import train
+from openimagen.train.trainee import Trainee
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,24 @@ def test_every_other_example_is_of_the_prior(folder: Path) -> None:
         example = (own, others)[ticket % 2][ticket // 2]
         assert both[ticket].caption == example.caption
         assert (both[ticket].image == example.image).all()
+
+
+def test_shards_alternate_with_the_prior_too(
+    recipe: Recipe, first: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tarfile.open(tmp_path / "0.tar", "w") as tar:
+        for file in sorted(folder.iterdir()):
+            tar.add(file, file.name)
+    seen, true_step = list[str](), loop.train_step
+
+    def step(trainee: Trainee, batch: Batch, *rest: object) -> tuple[float, float]:
+        seen.extend(batch.captions)
+        return true_step(trainee, batch, *rest)
+
+    monkeypatch.setattr(loop, "train_step", step)
+    plan = override(recipe, ['train.base.prior={"prompts": ["kept"], "pictures": 2}'])
+    train(plan, tmp_path / "0.tar", tmp_path / "run", stage="base", init=first, device="cpu")
+    assert len(seen) == 32 and {*seen[1::2]} == {"kept"} and "kept" not in seen[::2]
 
 
 def test_a_run_killed_while_drawing_ends_as_one_that_was_not(
