@@ -160,6 +160,8 @@ def begin(recipe: Recipe, out: Path, given: Sequence[Stage]) -> None:
     From there they are read, so that a resumed run does not depend on --init.
     """
     out.mkdir(parents=True, exist_ok=True)
+    for name in recipe.train:
+        checkpoint.clear(out / "checkpoints" / name)
     partial = out / "config.json.partial"
     partial.write_text(recipe.model_dump_json(indent=1) + "\n", encoding="utf-8")
     partial.replace(out / "config.json")

@@ -215,8 +215,11 @@ def test_a_finished_run_can_be_made_longer_but_not_repeated(
     done: Path, recipe: Recipe, folder: Path
 ) -> None:
     before, log = weights_in(done / "export"), curve(done)
+    dropped = done / "checkpoints/base/.000000000004.old"  # and then it was killed
+    dropped.mkdir()
     train(recipe, folder, done, resume=True, device="cpu")
     assert (weights_in(done / "export"), curve(done)) == (before, log)
+    assert not dropped.exists()
     longer = override(recipe, ["train.base.images=40"])
     train(longer, folder, done, resume=True, device="cpu")
     after = weights_in(done / "export")
