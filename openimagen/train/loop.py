@@ -70,8 +70,8 @@ def train_stage(
                 write_preview(trainee, dataset, encoder, out / "previews")
             stopped = parallel.any_rank(bool(signals) or writer.has_failed)
             if passed(trainee, before, train.checkpoint_images) or stopped:
+                at_checkpoint()  # before: a stage that is done is not asked again
                 writer.save(trainee.state(batches.state_dict()), trainee.images)
-                at_checkpoint()
             if stopped:
                 raise Interrupted(f"{name} stopped at {trainee.images} images; --resume goes on")
 

@@ -288,6 +288,22 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not(
     assert [line["images"] for line in curve(out)] == [8, 16, 24, 32]
 
 
+def test_what_is_reported_at_a_checkpoint_is_there_before_it(
+    new_trainee: NewTrainee,
+    dataset: PictureSet,
+    encoder: CachedEncoder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Killed in between, a run reports again."""
+    seen: list[object] = []
+    monkeypatch.setattr(checkpoint.Writer, "save", lambda _, __, images: seen.append(images))
+    train_stage(
+        new_trainee(), dataset, encoder, tmp_path, at_checkpoint=lambda: seen.append("report")
+    )
+    assert seen == ["report", 12, "report", 24, "report", 32]
+
+
 def test_a_signal_is_collected_once_and_handlers_come_back() -> None:
     before = signal.default_int_handler  # a background shell has its children ignore SIGINT
     signal.signal(signal.SIGINT, before)
