@@ -147,7 +147,8 @@ def add_gradients(trainee: Trainee, noised: Noised, batch: int, loss_of: LossOf)
 def stop_on_signal() -> Iterator[list[int]]:
     """Collect SIGTERM and SIGINT instead of dying: the list is true once one has come.
 
-    A second one of its kind is obeyed at once. Outside the main thread, nothing is collected.
+    A second one of its kind is obeyed at once; one that nothing was made of, at the end. Outside
+    the main thread, nothing is collected.
     """
     caught: list[int] = []
     is_main = threading.current_thread() is threading.main_thread()
@@ -166,3 +167,5 @@ def stop_on_signal() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    for number in caught:  # too late for the loop, as in its last save
+        signal.raise_signal(number)

@@ -307,13 +307,34 @@ def test_what_is_reported_at_a_checkpoint_is_there_before_it(
 def test_a_signal_is_collected_once_and_handlers_come_back() -> None:
     before = signal.default_int_handler  # a background shell has its children ignore SIGINT
     signal.signal(signal.SIGINT, before)
-    with loop.stop_on_signal() as stopped:
+    with pytest.raises(Interrupted), loop.stop_on_signal() as stopped:
         assert not stopped
         signal.raise_signal(signal.SIGINT)
         assert stopped == [signal.SIGINT]
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+        raise Interrupted
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_signal_during_the_last_save_is_obeyed_after_it(
+    new_trainee: NewTrainee, dataset: PictureSet, encoder: CachedEncoder, tmp_path: Path
+) -> None:
+    trainee, latest = new_trainee(), []
+
+    def at_checkpoint() -> None:
+        if trainee.is_done:
+            terminate()
+
+    def obey(*_: object) -> None:
+        latest.append(checkpoint.latest(tmp_path / "checkpoints/base"))
+
+    before = signal.signal(signal.SIGTERM, obey)
+    try:
+        train_stage(trainee, dataset, encoder, tmp_path, at_checkpoint=at_checkpoint)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert latest == [tmp_path / "checkpoints/base/000000000032"]
 
 
 def test_training_works_outside_the_main_thread() -> None:
