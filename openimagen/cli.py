@@ -5,8 +5,11 @@ Torch and everything that needs it is imported inside the commands: `--help` mus
 
 import json
 import os
+import signal
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -182,35 +185,58 @@ def train(
 
     On several GPUs: torchrun --nproc-per-node 8 -m openimagen train ...
     """
-    from openimagen import recipes
-    from openimagen.model_folder import find_model
-    from openimagen.train.loop import Diverged, Interrupted
-    from openimagen.train.run import train as run
+    with _ending_on_sigterm(out):
+        from openimagen import recipes
+        from openimagen.model_folder import find_model
+        from openimagen.train.loop import Diverged, Interrupted
+        from openimagen.train.run import train as run
 
-    plan = recipes.load(recipe)
-    lengths = [f"train.{name}.images={images}" for name in plan.train if images is not None]
-    plan = recipes.override(plan, [*lengths, *(settings or [])])
-    start = find_model(init) if init else None
+        plan = recipes.load(recipe)
+        lengths = [f"train.{name}.images={images}" for name in plan.train if images is not None]
+        plan = recipes.override(plan, [*lengths, *(settings or [])])
+        start = find_model(init) if init else None
+        try:
+            folder = run(
+                plan,
+                data,
+                out,
+                stage=stage,
+                init=start,
+                resume=resume,
+                device=device,
+                workers=workers,
+            )
+        except Interrupted as stopped:
+            if speaks():
+                say(stopped)
+        except Diverged as error:
+            say(error)
+            raise typer.Exit(FAILED) from None
+        else:
+            if speaks():
+                typer.echo(folder)
+
+
+class _Terminated(BaseException):
+    """As KeyboardInterrupt, of SIGTERM."""
+
+
+@contextmanager
+def _ending_on_sigterm(run: Path) -> Iterator[None]:
+    """End well where there is nothing to save: before, between and after the steps of a run."""
+
+    def end(number: int, frame: object) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
-        folder = run(
-            plan,
-            data,
-            out,
-            stage=stage,
-            init=start,
-            resume=resume,
-            device=device,
-            workers=workers,
-        )
-    except Interrupted as stopped:
+        yield
+    except _Terminated:
+        is_begun = (run / "config.json").exists()
         if speaks():
-            say(stopped)
-    except Diverged as error:
-        say(error)
-        raise typer.Exit(FAILED) from None
-    else:
-        if speaks():
-            typer.echo(folder)
+            say(f"stopped; {'--resume goes on' if is_begun else 'nothing is begun yet'}")
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @data_app.command()

@@ -1,9 +1,14 @@
 """Batches of one rank, in order, from either kind of data set; and where they stand, to go on."""
 
+import multiprocessing
+import os
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.util import find_spec
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import torch
@@ -79,6 +84,7 @@ class Loader(Iterator[Batch]):
                 sampler=self.slices,
                 num_workers=self.workers,
                 collate_fn=_as_it_is,
+                worker_init_fn=_serve,
                 generator=torch.Generator(),  # leaves torch's global one alone
             )
         )
@@ -101,6 +107,24 @@ class _Tickets(Dataset[Batch]):
 
 def _as_it_is(batch: Any) -> Any:  # noqa: ANN401  (what torch may collate)
     return batch
+
+
+def _serve(worker: int) -> None:
+    """Have a worker end with the process that it works for, and leave signals to that one.
+
+    Slurm, systemd and Ctrl-C send theirs to both; and torch's own watch over the parent does not
+    see it die where a fork server stands in between.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(process: BaseProcess) -> None:
+    process.join()
+    os._exit(1)
 
 
 # --- streams --------------------------------------------------------------------------------------
@@ -187,6 +211,7 @@ class StreamLoader(Loader):
                 batch_size=None,
                 num_workers=self.workers,
                 collate_fn=_as_it_is,
+                worker_init_fn=_serve,
                 generator=torch.Generator(),
             )
         if self._saved is not None:

@@ -69,8 +69,8 @@ def train_stage(
                 record(trainee, journal, probe(trainee, pairs, encoder) if shows else {})
             stopped = parallel.any_rank(bool(signals) or writer.has_failed)
             if passed(trainee, before, train.checkpoint_images) or stopped:
+                at_checkpoint()  # before: a stage that is done is not asked again
                 writer.save(trainee.state(batches.state_dict()), trainee.images)
-                at_checkpoint()
             if stopped:
                 raise Interrupted(f"{name} stopped at {trainee.images} images; --resume goes on")
 
@@ -165,7 +165,8 @@ def add_gradients(trainee: Trainee, noised: Noised, batch: int, loss_of: LossOf)
 def stop_on_signal() -> Iterator[list[int]]:
     """Collect SIGTERM and SIGINT instead of dying: the list is true once one has come.
 
-    A second one of its kind is obeyed at once. Outside the main thread, nothing is collected.
+    A second one of its kind is obeyed at once; one that nothing was made of, at the end. Outside
+    the main thread, nothing is collected.
     """
     caught: list[int] = []
     is_main = threading.current_thread() is threading.main_thread()
@@ -184,3 +185,5 @@ def stop_on_signal() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    for number in caught:  # too late for the loop, as in its last save
+        signal.raise_signal(number)

@@ -16,7 +16,8 @@ from openimagen.train.trainee import Trainee
 
 PAIRS = 64  # of a probe, each at a noise level of its own; fewer pictures come several times
 NOISE_SEED = 1_000_003  # keeps their noise apart from that of training
-GAIN = 0.01  # of the loss without text: what text should save at least, a quarter into the run
+GAIN = 0.01  # of the loss without text: what text should save at least,
+DUE = 5_000  # images into the run, and a quarter of it
 
 
 def probe_pairs(dataset: Examples) -> dict[str, list[Example]]:
@@ -39,8 +40,9 @@ def probe(
 
 
 def doubt_of(trainee: Trainee, losses: Mapping[str, float]) -> str | None:
-    """A sentence for a base that hardly reads its texts, a quarter into its run or later."""
-    if trainee.config.unet.lowres or not losses or 4 * trainee.images < trainee.train.images:
+    """A sentence for a base that hardly reads its texts when it should."""
+    due = max(DUE, trainee.train.images / 4)
+    if trainee.config.unet.lowres or not losses or trainee.images < due:
         return None
     reads, blind = losses["loss_seen"], losses["loss_seen_no_text"]
     if blind - reads >= GAIN * blind:

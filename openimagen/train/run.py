@@ -153,6 +153,8 @@ def check_run(recipe: Recipe, out: Path, resume: bool) -> None:
             raise ValueError(f"{out} holds no run to go on with: leave --resume out")
         if out.exists() and not out.is_dir():
             raise ValueError(f"{out} is a file: --out needs the name of a folder")
+        if (out / "export").exists():
+            raise ValueError(f"{out} holds a model but no run: name another folder")
         return
     if not resume:
         raise ValueError(f"{out} holds a run: go on with --resume, or name another folder")
@@ -182,12 +184,23 @@ def changes(begun: Recipe, now: Recipe) -> list[str]:
 def begin(recipe: Recipe, out: Path, given: Sequence[Stage]) -> None:
     """Make the run's folder, its model folder holding the stages that are given and not yet made.
 
-    From there they are read, so that a resumed run does not depend on --init.
+    From there they are read, so that a resumed run does not depend on --init. A folder with
+    config.json is a run: the stages are whole by then, and take their place.
     """
     out.mkdir(parents=True, exist_ok=True)
+    for name in recipe.train:
+        checkpoint.clear(out / "checkpoints" / name)
+    config, first = out / "config.json", out / ".begin"
+    if not config.exists():
+        shutil.rmtree(first, ignore_errors=True)
+        if given:
+            export(recipe, given, first)
     partial = out / "config.json.partial"
     partial.write_text(recipe.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    partial.replace(out / "config.json")
+    partial.replace(config)
+    if (first / "export").exists():
+        (first / "export").rename(out / "export")
+    shutil.rmtree(first, ignore_errors=True)
     made = exported(out, [stage.config.name for stage in given])
     if new := [stage for stage in given if stage.config.name not in made]:
         export(recipe, new, out)

@@ -1,5 +1,8 @@
 """Ranks and workers share the batches of a PictureSet: together they are what one would see."""
 
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -51,6 +54,21 @@ def test_ranks_together_are_one(folder: Path, tmp_path: Path, cached: bool) -> N
         assert list(one.tickets) == [ticket for part in parts for ticket in part.tickets]
         assert one.captions == [caption for part in parts for caption in part.captions]
         assert torch.equal(one.image, torch.cat([part.image for part in parts]))
+
+
+def test_a_signal_to_all_leaves_the_workers_at_work(folder: Path) -> None:
+    dataset, others = PictureSet(read_folder(folder), 16), {*multiprocessing.active_children()}
+    batches = loader(dataset, 0, 28, 2, workers=2)
+    captions = next(batches).captions
+    workers = {*multiprocessing.active_children()} - others
+    assert len(workers) == 2
+    for worker in workers:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            assert worker.pid is not None
+            os.kill(worker.pid, number)
+    captions += [caption for batch in batches for caption in batch.captions]
+    assert captions == [c for batch in loader(dataset, 0, 28, 2) for c in batch.captions]
+    assert not any(worker.is_alive() for worker in workers)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
