@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from openimagen.config import StageConfig
 from openimagen.data.dataset import Batch, Examples, loader
-from openimagen.text import CachedEncoder
+from openimagen.text import Encoder
 from openimagen.train import parallel
 from openimagen.train.checkpoint import Writer
 from openimagen.train.journal import Journal
@@ -37,7 +37,7 @@ class Diverged(Exception):
 def train_stage(
     trainee: Trainee,
     dataset: Examples,
-    encoder: CachedEncoder,
+    encoder: Encoder,
     out: Path,
     workers: int = 0,
     at_checkpoint: Callable[[], None] = lambda: None,
@@ -94,7 +94,7 @@ def record(trainee: Trainee, journal: Journal) -> None:
 
 
 def train_step(
-    trainee: Trainee, batch: Batch, encoder: CachedEncoder, loss_of: LossOf = loss_of
+    trainee: Trainee, batch: Batch, encoder: Encoder, loss_of: LossOf = loss_of
 ) -> tuple[float, float]:
     """One optimiser step; returns the mean loss and the norm of the gradient before clipping.
 

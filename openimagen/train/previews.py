@@ -10,7 +10,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 from openimagen.cascade import PictureNoise, Stage, draw
 from openimagen.data.dataset import Examples
 from openimagen.data.images import to_float, to_pil
-from openimagen.text import CachedEncoder
+from openimagen.text import Encoder
 from openimagen.train.parallel import gathered
 from openimagen.train.trainee import Trainee
 
@@ -18,9 +18,7 @@ CROPS, PROMPTS = 6, 16  # that a stage shows if it has no preview prompts
 
 
 @torch.no_grad()
-def write_preview(
-    trainee: Trainee, dataset: Examples, encoder: CachedEncoder, folder: Path
-) -> None:
+def write_preview(trainee: Trainee, dataset: Examples, encoder: Encoder, folder: Path) -> None:
     """Draw with the averaged weights and write <stage>-<images>.png.
 
     The base draws its preview prompts. Super-resolution shows what it saw, drew, should draw.
