@@ -288,3 +288,41 @@ def check(
         typer.echo(report)
         if sheet:
             typer.echo(f"{sheet}  contact sheet")
+
+
+@data_app.command()
+def embed(
+    path: Annotated[
+        str, typer.Argument(help="A folder of captioned pictures or shards, or {000..099}.tar.")
+    ],
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="minilm, a folder or a hub id; NAME:128 cuts captions to 128 tokens."),
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Take the encoder from a recipe, and embed its prompts too.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change the recipe.")
+    ] = None,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Embed all captions once, next to the data: training then loads no text encoder."""
+    from openimagen import recipes
+    from openimagen.config import TextConfig
+    from openimagen.embed import embed as write
+    from openimagen.embeddings import parse, prompts_of
+    from openimagen.progress import progress_bar
+
+    if recipe is None and settings:
+        raise ValueError("--set changes a recipe: give --recipe too")
+    if recipe is not None and encoder is not None:
+        raise ValueError("--recipe names its encoder: leave --encoder out")
+    text, prompts = TextConfig() if encoder is None else parse(encoder), list[str]()
+    if recipe is not None:
+        plan = recipes.override(recipes.load(recipe), settings or [])
+        text, prompts = plan.model.text, prompts_of(plan, plan.train)
+    with progress_bar("embedding captions", "pictures") as advance:
+        done = write(Path(path), text, prompts, device, advance)
+    typer.echo(json.dumps(asdict(done), indent=1) if as_json else str(done))

@@ -65,7 +65,7 @@ def test_help_does_not_wait_for_torch(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["generate", "models", "train", "data", "data icons", "data check"]
+    "command", ["generate", "models", "train", "data", "data icons", "data check", "data embed"]
 )
 def test_every_command_has_help(command: str) -> None:
     result = run(*command.split(), "--help")
@@ -114,6 +114,10 @@ TRAIN = "train tiny --data {data} --out {out}"
         (f"{TRAIN} --workers -1", "invalid value for '--workers'"),
         ("data check {empty}", "no usable pair of picture and caption: give a folder"),
         ("data check {out}", "tar shards of key.jpg and key.txt"),
+        ("data embed {empty}", "no usable pair of picture and caption: give a folder"),
+        ("data embed {data} --recipe tyni", "no recipe tyni: choose one of dreambooth, emoji"),
+        ("data embed {data} --recipe tiny --encoder minilm", "leave --encoder out"),
+        ("data embed {data} --set model.text.max_tokens=8", "give --recipe too"),
         ("data icons {out} --styles nato", "no such style: nato; choose from fluent-emoji"),
         ("data icons {out} --source {out}", "does not exist"),
         ("generate ' ' --out {out}", "prompt is empty"),
@@ -210,6 +214,22 @@ def test_icons_reports_in_words_or_json(source: Path, tmp_path: Path) -> None:
     report = json.loads(run(*words, "--json").stdout)
     assert (report["drawn"], report["reused"], report["styles"]) == (0, 1, {"noto": 1})
     assert list(report["skipped"]) == ["noto/broken.png"]
+
+
+# --- captions -------------------------------------------------------------------------------------
+
+
+def test_embed_reports_in_words_or_json(folder: Path) -> None:
+    result = run("data", "embed", folder, "--encoder", "minilm:32")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"{folder}/embeddings/minilm-32: by minilm:32\n")
+    assert "captions  2 met, 2 encoded now; 2 different ones in all" in result.stdout
+    words = ("--recipe", "tiny", "--set", 'train.base.preview_prompts=["a green square"]')
+    told = json.loads(run("data", "embed", folder, *words, "--json").stdout)
+    assert (told["encoder"], told["captions"], told["distinct"]) == ("minilm:64", 3, 3)
+    refused = run("train", "tiny", "--data", folder, "--out", folder / "run", *words[2:-1],
+                  'train.base.preview_prompts=["a grey square"]')  # fmt: skip
+    assert refused.exit_code == 2 and 'as "a grey square": run `openimagen data' in refused.stderr
 
 
 # --- from a folder of pictures to a picture -------------------------------------------------------

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from openimagen.config import StageConfig
 from openimagen.data.dataset import Batch, Examples, loader
-from openimagen.text import CachedEncoder
+from openimagen.text import Encoder
 from openimagen.train import parallel
 from openimagen.train.checkpoint import Writer
 from openimagen.train.journal import Journal
@@ -38,7 +38,7 @@ class Diverged(Exception):
 def train_stage(
     trainee: Trainee,
     dataset: Examples,
-    encoder: CachedEncoder,
+    encoder: Encoder,
     out: Path,
     workers: int = 0,
     at_checkpoint: Callable[[], None] = lambda: None,
@@ -80,7 +80,7 @@ def passed(trainee: Trainee, before: int, every: int) -> bool:
     return trainee.is_done or before // every != trainee.images // every
 
 
-def take_step(trainee: Trainee, batch: Batch, encoder: CachedEncoder, journal: Journal) -> None:
+def take_step(trainee: Trainee, batch: Batch, encoder: Encoder, journal: Journal) -> None:
     """One step, and a note if it had to be skipped. Diverged if too many were, one by one."""
     usual, first = trainee.watch.usual, trainee.images
     loss, gradient = train_step(trainee, batch, encoder, loss_of)
@@ -110,7 +110,7 @@ def record(trainee: Trainee, journal: Journal, probed: Mapping[str, float]) -> N
 
 
 def train_step(
-    trainee: Trainee, batch: Batch, encoder: CachedEncoder, loss_of: LossOf = loss_of
+    trainee: Trainee, batch: Batch, encoder: Encoder, loss_of: LossOf = loss_of
 ) -> tuple[float, float]:
     """One optimiser step; returns the mean loss and the norm of the gradient before clipping.
 

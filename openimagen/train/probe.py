@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 
 from openimagen.data.dataset import Example, Examples
-from openimagen.text import CachedEncoder
+from openimagen.text import Encoder
 from openimagen.train.step import Noised, Share, loss_of, prepare
 from openimagen.train.trainee import Trainee
 
@@ -28,7 +28,7 @@ def probe_pairs(dataset: Examples) -> dict[str, list[Example]]:
 
 @torch.no_grad()
 def probe(
-    trainee: Trainee, pairs: Mapping[str, Sequence[Example]], encoder: CachedEncoder
+    trainee: Trainee, pairs: Mapping[str, Sequence[Example]], encoder: Encoder
 ) -> dict[str, float]:
     """Mean losses of the averaged network, with the texts and without. All ranks call it."""
     losses = {}
@@ -53,7 +53,7 @@ def doubt_of(trainee: Trainee, losses: Mapping[str, float]) -> str | None:
     )
 
 
-def _noised(examples: Sequence[Example], trainee: Trainee, encoder: CachedEncoder) -> Noised:
+def _noised(examples: Sequence[Example], trainee: Trainee, encoder: Encoder) -> Noised:
     """PAIRS of the examples in turn, at noise levels spread over the schedule, no text dropped."""
     every = range(PAIRS)
     some = [examples[number % len(examples)] for number in every]
