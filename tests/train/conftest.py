@@ -11,20 +11,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small import TEXT_WIDTH, small_stage, small_train
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from openimagen.config import (
-    DiffusionConfig,
-    LogNormalSchedule,
-    LossWeight,
     ModelConfig,
     Recipe,
-    SamplingConfig,
-    StageConfig,
-    TrainConfig,
-    UNetConfig,
 )
 from openimagen.data.dataset import PictureSet
 from openimagen.data.folder import read_folder
@@ -33,7 +27,6 @@ from openimagen.train.trainee import Trainee
 from openimagen.unet import UNet
 
 COLOURS = {"red": (230, 30, 30), "green": (30, 200, 60), "blue": (40, 60, 220)}
-TEXT_WIDTH = 12
 
 
 @pytest.fixture(scope="session")
@@ -80,44 +73,6 @@ def at_hand(words: TextEncoder, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.fixture
 def encoder(words: TextEncoder) -> CachedEncoder:
     return CachedEncoder(words)
-
-
-def small_stage(name: str = "base", side: int = 16, lowres: bool = False) -> StageConfig:
-    return StageConfig(
-        name=name,
-        side=side,
-        unet=UNetConfig(
-            arrangement="efficient",
-            width=16,
-            multipliers=(1, 2),
-            blocks=(1, 1),
-            attention=("none", "none" if lowres else "fused"),
-            strides=(1, 2),
-            patch=2,
-            text_width=TEXT_WIDTH,
-            context_width=16,
-            lowres=lowres,
-        ),
-        diffusion=DiffusionConfig(
-            schedule=LogNormalSchedule(), prediction="x0", loss=LossWeight(kind="edm", most=8.0)
-        ),
-        sampling=SamplingConfig(steps=2, guidance=1.0),
-    )
-
-
-def small_train(**changes: object) -> TrainConfig:
-    """Eight steps of four pictures; a log line every other step, a checkpoint every third."""
-    plan: dict[str, object] = {
-        "images": 32,
-        "batch": 4,
-        "learning_rate": 3e-3,
-        "warmup_images": 8,
-        "ema_images": 16,
-        "precision": "float32",
-        "checkpoint_images": 12,
-        "preview_images": 32,
-    }
-    return TrainConfig.model_validate(plan | changes)
 
 
 @pytest.fixture(scope="session")

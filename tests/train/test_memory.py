@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import small_stage, small_train
+from small import small_stage, small_train
 from torch import Tensor
 
 from openimagen.config import PAPER_BASE64, StageConfig, TrainConfig
