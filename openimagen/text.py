@@ -25,6 +25,7 @@ from torch.nn.utils.rnn import pad_sequence
 from openimagen.config import TextConfig
 from openimagen.encoder_files import find_encoder, load_tokenizer
 
+TOLD = 8  # captions that are named as too long
 Device = str | torch.device
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -118,6 +119,7 @@ class TextEncoder:
         tokenizer.no_padding()
         tokenizer.enable_truncation(self.max_tokens)
         self._tokenizer, self._network = tokenizer, network
+        self._told = 0  # captions that were cut, as the caller was told
         network.module.eval().requires_grad_(False)  # so calls build no graph
         weight = next(network.module.parameters())
         self.device, self.dtype = weight.device, weight.dtype
@@ -143,7 +145,8 @@ class TextEncoder:
     def __call__(self, captions: Sequence[str]) -> TextEmbedding:
         """Embed captions, as long as the longest of them. ValueError if there are none.
 
-        A row depends on its caption alone. A caption over `max_tokens` is cut, with a warning.
+        A row depends on its caption alone. A caption over `max_tokens` is cut, with a
+        warning for the first few.
         """
         ids, mask = self._tokenize(as_captions(captions))
         states = self._network.states(ids, mask)  # [b n d]
@@ -153,9 +156,11 @@ class TextEncoder:
         valid = [c.encode("utf-8", "replace").decode() for c in captions]  # no half emoji
         encodings = self._tokenizer.encode_batch(valid)
         for caption, encoding in zip(valid, encodings, strict=True):
-            if encoding.overflowing:
+            if encoding.overflowing and self._told < TOLD:
+                self._told += 1
                 start = " ".join(caption[:40].split()) + "..."
-                warnings.warn(f'cut to {self.max_tokens} tokens: "{start}"', stacklevel=3)
+                more = "; others that are will not be named" if self._told == TOLD else ""
+                warnings.warn(f'cut to {self.max_tokens} tokens: "{start}"{more}', stacklevel=3)
         ids, mask = stack_rows([torch.tensor(encoding.ids) for encoding in encodings])
         return ids.to(self.device), mask.to(self.device)  # any id will do where the mask is false
 
