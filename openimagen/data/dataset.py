@@ -1,5 +1,6 @@
 """Batches of one rank, in order, from either kind of data set; and where they stand, to go on."""
 
+import signal
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -78,6 +79,7 @@ class Loader(Iterator[Batch]):
                 batch_size=None,
                 sampler=self.slices,
                 num_workers=self.workers,
+                worker_init_fn=_leave_signals_to_the_run,
                 collate_fn=_as_it_is,
                 generator=torch.Generator(),  # leaves torch's global one alone
             )
@@ -97,6 +99,12 @@ class _Tickets(Dataset[Batch]):
 
     def __getitem__(self, tickets: range) -> Batch:
         return self.dataset.batch(tickets)
+
+
+def _leave_signals_to_the_run(worker: int) -> None:
+    """A signal to a whole job reaches its workers too; they read on until the run has saved."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _as_it_is(batch: Any) -> Any:  # noqa: ANN401  (what torch may collate)
@@ -186,6 +194,7 @@ class StreamLoader(Loader):
                 _Share(self.dataset, self.slices, self.turn, self.start),
                 batch_size=None,
                 num_workers=self.workers,
+                worker_init_fn=_leave_signals_to_the_run,
                 collate_fn=_as_it_is,
                 generator=torch.Generator(),
             )

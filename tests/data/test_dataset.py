@@ -1,16 +1,20 @@
 """Ranks and workers share the batches of a PictureSet: together they are what one would see."""
 
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from shard_files import picture
+from shard_files import picture, write_img2dataset
 
 from openimagen.data.batch import Batch, Slices
-from openimagen.data.dataset import PictureSet, loader
+from openimagen.data.dataset import Examples, PictureSet, PictureStream, loader
 from openimagen.data.folder import read_folder
+from openimagen.data.source import Shards, open_source
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +26,31 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / f"{number}.png").write_bytes(picture(number)[:cut])
         (root / f"{number}.txt").write_text(str(number))
     return root
+
+
+@pytest.fixture(params=["folder", "shards"])
+def examples(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> Examples:
+    """Both kinds of data set."""
+    if request.param == "folder":
+        return PictureSet(read_folder(folder), 16)
+    source = open_source(write_img2dataset(tmp_path / "shards", [9, 9]))
+    assert isinstance(source, Shards)
+    return PictureStream(source, 16)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_workers_outlive_a_signal_to_the_whole_job(examples: Examples, number: int) -> None:
+    """As Slurm sends it, or a terminal: the run has to save, and stops them then."""
+    whole = [batch.captions for batch in loader(examples, 0, 60, 3, 2)]
+    running = loader(examples, 0, 60, 3, 2)
+    seen = [next(running).captions]
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    for worker in workers:
+        assert worker.pid
+        os.kill(worker.pid, number)
+    assert [*seen, *(batch.captions for batch in running)] == whole
+    assert not multiprocessing.active_children()
 
 
 counts = st.integers(0, 40)
