@@ -5,8 +5,11 @@ Torch and everything that needs it is imported inside the commands: `--help` mus
 
 import json
 import os
+import signal
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -182,35 +185,58 @@ def train(
 
     On several GPUs: torchrun --nproc-per-node 8 -m openimagen train ...
     """
-    from openimagen import recipes
-    from openimagen.model_folder import find_model
-    from openimagen.train.loop import Diverged, Interrupted
-    from openimagen.train.run import train as run
+    with _ending_on_sigterm(out):
+        from openimagen import recipes
+        from openimagen.model_folder import find_model
+        from openimagen.train.loop import Diverged, Interrupted
+        from openimagen.train.run import train as run
 
-    plan = recipes.load(recipe)
-    lengths = [f"train.{name}.images={images}" for name in plan.train if images is not None]
-    plan = recipes.override(plan, [*lengths, *(settings or [])])
-    start = find_model(init) if init else None
+        plan = recipes.load(recipe)
+        lengths = [f"train.{name}.images={images}" for name in plan.train if images is not None]
+        plan = recipes.override(plan, [*lengths, *(settings or [])])
+        start = find_model(init) if init else None
+        try:
+            folder = run(
+                plan,
+                data,
+                out,
+                stage=stage,
+                init=start,
+                resume=resume,
+                device=device,
+                workers=workers,
+            )
+        except Interrupted as stopped:
+            if speaks():
+                say(stopped)
+        except Diverged as error:
+            say(error)
+            raise typer.Exit(FAILED) from None
+        else:
+            if speaks():
+                typer.echo(folder)
+
+
+class _Terminated(BaseException):
+    """As KeyboardInterrupt, of SIGTERM."""
+
+
+@contextmanager
+def _ending_on_sigterm(run: Path) -> Iterator[None]:
+    """End well where there is nothing to save: before, between and after the steps of a run."""
+
+    def end(number: int, frame: object) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
-        folder = run(
-            plan,
-            data,
-            out,
-            stage=stage,
-            init=start,
-            resume=resume,
-            device=device,
-            workers=workers,
-        )
-    except Interrupted as stopped:
+        yield
+    except _Terminated:
+        is_begun = (run / "config.json").exists()
         if speaks():
-            say(stopped)
-    except Diverged as error:
-        say(error)
-        raise typer.Exit(FAILED) from None
-    else:
-        if speaks():
-            typer.echo(folder)
+            say(f"stopped; {'--resume goes on' if is_begun else 'nothing is begun yet'}")
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @data_app.command()
@@ -262,3 +288,41 @@ def check(
         typer.echo(report)
         if sheet:
             typer.echo(f"{sheet}  contact sheet")
+
+
+@data_app.command()
+def embed(
+    path: Annotated[
+        str, typer.Argument(help="A folder of captioned pictures or shards, or {000..099}.tar.")
+    ],
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="minilm, a folder or a hub id; NAME:128 cuts captions to 128 tokens."),
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Take the encoder from a recipe, and embed its prompts too.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change the recipe.")
+    ] = None,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Embed all captions once, next to the data: training then loads no text encoder."""
+    from openimagen import recipes
+    from openimagen.config import TextConfig
+    from openimagen.embed import embed as write
+    from openimagen.embeddings import parse, prompts_of
+    from openimagen.progress import progress_bar
+
+    if recipe is None and settings:
+        raise ValueError("--set changes a recipe: give --recipe too")
+    if recipe is not None and encoder is not None:
+        raise ValueError("--recipe names its encoder: leave --encoder out")
+    text, prompts = TextConfig() if encoder is None else parse(encoder), list[str]()
+    if recipe is not None:
+        plan = recipes.override(recipes.load(recipe), settings or [])
+        text, prompts = plan.model.text, prompts_of(plan, plan.train)
+    with progress_bar("embedding captions", "pictures") as advance:
+        done = write(Path(path), text, prompts, device, advance)
+    typer.echo(json.dumps(asdict(done), indent=1) if as_json else str(done))

@@ -8,11 +8,12 @@ import json
 import sys
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -92,6 +93,19 @@ def as_captions(captions: Sequence[str]) -> list[str]:
 # --- the encoder ----------------------------------------------------------------------------------
 
 
+@runtime_checkable
+class Encoder(Protocol):
+    """Whatever embeds captions: a network, with or without a memory, or embeddings on disk."""
+
+    width: int
+    max_tokens: int
+    identity: str
+
+    def __call__(self, captions: Sequence[str]) -> TextEmbedding:
+        """Embed captions, as long as the longest of them. ValueError if there are none."""
+        ...
+
+
 @dataclass(frozen=True)
 class Network:
     """One family's network, reduced to what the encoder needs of it."""
@@ -105,12 +119,13 @@ class Network:
 class TextEncoder:
     """A frozen language model that turns captions into one state per token.
 
-    `width`: size of a state. `max_tokens`: where captions are cut, never over what the model takes.
-    `identity`: names encoder and limit, for whoever keeps embeddings.
+    `width`: size of a state. `positions`: the most tokens the model takes, None if any number.
+    `max_tokens`: where captions are cut. `identity`: names encoder and limit, for whoever keeps
+    embeddings.
     """
 
     def __init__(self, name: str, network: Network, tokenizer: Tokenizer, max_tokens: int) -> None:
-        self.width = network.width
+        self.width, self.positions = network.width, network.positions
         self.max_tokens = min(max_tokens, network.positions or max_tokens)
         self.identity = f"{name}:{self.max_tokens}"
         special = tokenizer.num_special_tokens_to_add(False)
@@ -145,8 +160,9 @@ class TextEncoder:
     def __call__(self, captions: Sequence[str]) -> TextEmbedding:
         """Embed captions, as long as the longest of them. ValueError if there are none.
 
-        A row depends on its caption alone. A caption over `max_tokens` is cut, with a
-        warning for the first few.
+        A row depends on its caption alone, but for the last bits: a batch of another shape may be
+        summed in another order. A caption over `max_tokens` is cut, with a warning for the first
+        few.
         """
         ids, mask = self._tokenize(as_captions(captions))
         states = self._network.states(ids, mask)  # [b n d]
@@ -292,12 +308,36 @@ def rename_bert(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 # --- the cache ------------------------------------------------------------------------------------
 
 
+def rows_of(encoder: TextEncoder, captions: Sequence[str], batch: int = 1) -> list[Tensor]:
+    """What is kept of captions: each one's states, trimmed to its tokens [n d], in bfloat16.
+
+    One caption at a time, and on a CPU in one thread, what is kept of it depends on nothing else,
+    to the bit. A short caption is no slower so; with a GPU, `batch` together are faster.
+    """
+    rows: list[Tensor] = []
+    with _one_thread() if encoder.device.type == "cpu" else nullcontext():
+        for start in range(0, len(captions), batch):
+            tokens, mask = encoder(captions[start : start + batch]).to("cpu", torch.bfloat16)
+            rows += (row[there] for row, there in zip(tokens, mask, strict=True))  # copies
+    return rows
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 class CachedEncoder:
     """An encoder that remembers: training sees a caption every epoch and encodes it once.
 
-    States are kept in float16 in main memory: they are far from its limit of 65504, and it errs 8
-    times less than bfloat16. They go through float16 even the first time, so what comes out does
-    not depend on what is kept. 16 tokens take 12 kB with MiniLM, 128 kB with T5-XXL.
+    States are kept in bfloat16 in main memory, as `openimagen.embeddings` has them on disk: a run
+    gets the same from either, and whatever it has seen before. 16 tokens take 12 kB with MiniLM,
+    128 kB with T5-XXL.
     """
 
     def __init__(self, encoder: TextEncoder, capacity: int = 100_000) -> None:
@@ -314,17 +354,9 @@ class CachedEncoder:
         batch = TextEmbedding(*stack_rows([states[caption] for caption in captions]))
         return batch.to(self.encoder.device, self.encoder.dtype)
 
-    def warm(self, captions: Sequence[str], batch: int = 64) -> None:
-        """Encode captions ahead of their use, `batch` at a time."""
-        for start in range(0, len(captions), batch):
-            self._look_up(as_captions(captions[start : start + batch]))
-
     def _look_up(self, captions: list[str]) -> dict[str, Tensor]:
         unknown = [caption for caption in dict.fromkeys(captions) if caption not in self._kept]
-        if unknown:
-            tokens, mask = self.encoder(unknown).to("cpu", torch.float16)
-            rows = [row[there] for row, there in zip(tokens, mask, strict=True)]  # copies
-            self._kept |= zip(unknown, rows, strict=True)
+        self._kept |= zip(unknown, rows_of(self.encoder, unknown), strict=True)
         for caption in captions:
             self._kept.move_to_end(caption)
         states = {caption: self._kept[caption] for caption in captions}

@@ -2,9 +2,12 @@
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import tarfile
+import time
 import warnings
 from collections.abc import Callable
 from importlib.metadata import version
@@ -62,7 +65,7 @@ def test_help_does_not_wait_for_torch(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["generate", "models", "train", "data", "data icons", "data check"]
+    "command", ["generate", "models", "train", "data", "data icons", "data check", "data embed"]
 )
 def test_every_command_has_help(command: str) -> None:
     result = run(*command.split(), "--help")
@@ -111,6 +114,10 @@ TRAIN = "train tiny --data {data} --out {out}"
         (f"{TRAIN} --workers -1", "invalid value for '--workers'"),
         ("data check {empty}", "no usable pair of picture and caption: give a folder"),
         ("data check {out}", "tar shards of key.jpg and key.txt"),
+        ("data embed {empty}", "no usable pair of picture and caption: give a folder"),
+        ("data embed {data} --recipe tyni", "no recipe tyni: choose one of dreambooth, emoji"),
+        ("data embed {data} --recipe tiny --encoder minilm", "leave --encoder out"),
+        ("data embed {data} --set model.text.max_tokens=8", "give --recipe too"),
         ("data icons {out} --styles nato", "no such style: nato; choose from fluent-emoji"),
         ("data icons {out} --source {out}", "does not exist"),
         ("generate ' ' --out {out}", "prompt is empty"),
@@ -209,6 +216,22 @@ def test_icons_reports_in_words_or_json(source: Path, tmp_path: Path) -> None:
     assert list(report["skipped"]) == ["noto/broken.png"]
 
 
+# --- captions -------------------------------------------------------------------------------------
+
+
+def test_embed_reports_in_words_or_json(folder: Path) -> None:
+    result = run("data", "embed", folder, "--encoder", "minilm:32")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"{folder}/embeddings/minilm-32: by minilm:32\n")
+    assert "captions  2 met, 2 encoded now; 2 different ones in all" in result.stdout
+    words = ("--recipe", "tiny", "--set", 'train.base.preview_prompts=["a green square"]')
+    told = json.loads(run("data", "embed", folder, *words, "--json").stdout)
+    assert (told["encoder"], told["captions"], told["distinct"]) == ("minilm:64", 3, 3)
+    refused = run("train", "tiny", "--data", folder, "--out", folder / "run", *words[2:-1],
+                  'train.base.preview_prompts=["a grey square"]')  # fmt: skip
+    assert refused.exit_code == 2 and 'as "a grey square": run `openimagen data' in refused.stderr
+
+
 # --- from a folder of pictures to a picture -------------------------------------------------------
 
 
@@ -217,7 +240,10 @@ def test_tiny_trains_three_stages_and_draws(folder: Path, tmp_path: Path) -> Non
     words = ("train", "tiny", "--data", folder, "--out", out, "--device", "cpu", "--images", 80)
     result = run(*words)
     assert (result.exit_code, result.stdout) == (0, f"{out}/export\n")
-    assert result.stderr == "data: 2 pictures, 2 captions\n"
+    *memory, data = result.stderr.splitlines()
+    assert [line.split(":")[0] for line in memory] == ["base", "sr256", "sr1024"]
+    assert all("of memory at its peak" in line for line in memory)
+    assert data == "data: 2 pictures, 2 captions"
     log = [*map(json.loads, (out / "log.jsonl").read_text().splitlines())]
     for stage in ("base", "sr256", "sr1024"):
         losses = [line["loss"] for line in log if line["stage"] == stage]
@@ -283,3 +309,60 @@ def test_a_stopped_run_ends_well(
         monkeypatch.setattr(module, "train", fail)
         result = run("train", "tiny", "--data", folder, "--out", tmp_path / "run")
         assert (result.exit_code, result.stderr) == (status, f"openimagen: {error}\n")
+
+
+def test_sigterm_to_every_process_of_a_run_saves_and_resume_ends_it(
+    folder: Path, tmp_path: Path
+) -> None:
+    out, shards = tmp_path / "run", tmp_path / "shards"
+    shards.mkdir()
+    with tarfile.open(shards / "0.tar", "w") as tar:
+        for file in sorted(folder.iterdir()):
+            tar.add(file, file.name)
+    words = ["train", "tiny", "--stage=base", "--set=train.base.batch=2", "--workers=1"]
+    words += ["--device=cpu", f"--data={shards}", f"--out={out}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "openimagen", *words, "--images=1000000"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    log = out / "log.jsonl"
+    while process.poll() is None and not (log.exists() and log.stat().st_size):
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGTERM)  # as Slurm does: the workers get it too
+    said = process.communicate(timeout=60)[1]
+    stopped = re.fullmatch(
+        r"openimagen: base stopped at (\d+) images; --resume goes on", said.splitlines()[-1]
+    )
+    assert process.returncode == 0 and stopped, said
+    assert "Traceback" not in said
+    images = int(stopped[1])
+    assert [int(path.name) for path in (out / "checkpoints/base").iterdir()] == [images]
+    result = run(*words, f"--images={images + 4}", "--resume")
+    assert (result.exit_code, result.stdout) == (0, f"{out}/export\n")
+    assert model_folder.load(out / "export").stages[0].net is not None
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("recipes.load", "stopped; nothing is begun yet"),
+        ("train.run.open_source", "stopped; nothing is begun yet"),
+        ("train.run.make_trainee", "stopped; --resume goes on"),
+        ("train.run.export", "stopped; --resume goes on"),
+    ],
+)
+def test_sigterm_where_nothing_is_to_be_saved_ends_a_run_as_well(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, said: str
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    words = ("train", "tiny", "--data", folder, "--out", tmp_path / "run", "--images", 16)
+    with monkeypatch.context() as patch:
+        patch.setattr(f"openimagen.{where}", lambda *_: signal.raise_signal(signal.SIGTERM))
+        result = run(*words, "--stage", "base")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.splitlines()[-1] == f"openimagen: {said}"
+    assert signal.getsignal(signal.SIGTERM) is before
+    resume = ["--resume"] if "resume" in said else []
+    assert run(*words, "--stage", "base", *resume).exit_code == 0

@@ -1,10 +1,14 @@
 """Batches of one rank, in order, from either kind of data set; and where they stand, to go on."""
 
+import multiprocessing
+import os
 import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.util import find_spec
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import torch
@@ -79,8 +83,8 @@ class Loader(Iterator[Batch]):
                 batch_size=None,
                 sampler=self.slices,
                 num_workers=self.workers,
-                worker_init_fn=_leave_signals_to_the_run,
                 collate_fn=_as_it_is,
+                worker_init_fn=_serve,
                 generator=torch.Generator(),  # leaves torch's global one alone
             )
         )
@@ -101,14 +105,26 @@ class _Tickets(Dataset[Batch]):
         return self.dataset.batch(tickets)
 
 
-def _leave_signals_to_the_run(worker: int) -> None:
-    """A signal to a whole job reaches its workers too; they read on until the run has saved."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
-
-
 def _as_it_is(batch: Any) -> Any:  # noqa: ANN401  (what torch may collate)
     return batch
+
+
+def _serve(worker: int) -> None:
+    """Have a worker end with the process that it works for, and leave signals to that one.
+
+    Slurm, systemd and Ctrl-C send theirs to both; and torch's own watch over the parent does not
+    see it die where a fork server stands in between.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(process: BaseProcess) -> None:
+    process.join()
+    os._exit(1)
 
 
 # --- streams --------------------------------------------------------------------------------------
@@ -194,8 +210,8 @@ class StreamLoader(Loader):
                 _Share(self.dataset, self.slices, self.turn, self.start),
                 batch_size=None,
                 num_workers=self.workers,
-                worker_init_fn=_leave_signals_to_the_run,
                 collate_fn=_as_it_is,
+                worker_init_fn=_serve,
                 generator=torch.Generator(),
             )
         if self._saved is not None:

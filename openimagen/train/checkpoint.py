@@ -61,8 +61,7 @@ class Writer:
         self.wait()
         self._target = self.folder / f"{images:012d}"
         if is_first():
-            for abandoned in self.folder.glob(".*"):
-                shutil.rmtree(abandoned)
+            clear(self.folder)
         _allow_one_process()
         writing = async_save(
             state,
@@ -126,6 +125,12 @@ def latest(folder: Path) -> Path | None:
     """The newest whole checkpoint, if there is one."""
     found = _all(folder)
     return found[-1] if found else None
+
+
+def clear(folder: Path) -> None:
+    """Delete what a killed process has left of checkpoints that it wrote or dropped."""
+    for hidden in folder.glob(".[0-9]*"):
+        shutil.rmtree(hidden)
 
 
 def names(path: Path) -> set[str]:

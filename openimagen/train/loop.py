@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from openimagen.config import StageConfig
 from openimagen.data.dataset import Batch, Examples, loader
-from openimagen.text import CachedEncoder
+from openimagen.text import Encoder
 from openimagen.train import parallel
 from openimagen.train.checkpoint import Writer
 from openimagen.train.journal import Journal
@@ -38,7 +38,7 @@ class Diverged(Exception):
 def train_stage(
     trainee: Trainee,
     dataset: Examples,
-    encoder: CachedEncoder,
+    encoder: Encoder,
     out: Path,
     workers: int = 0,
     at_checkpoint: Callable[[], None] = lambda: None,
@@ -69,8 +69,8 @@ def train_stage(
                 record(trainee, journal, probe(trainee, pairs, encoder) if shows else {})
             stopped = parallel.any_rank(bool(signals) or writer.has_failed)
             if passed(trainee, before, train.checkpoint_images) or stopped:
+                at_checkpoint()  # before: a stage that is done is not asked again
                 writer.save(trainee.state(batches.state_dict()), trainee.images)
-                at_checkpoint()
             if stopped:
                 raise Interrupted(f"{name} stopped at {trainee.images} images; --resume goes on")
 
@@ -80,7 +80,7 @@ def passed(trainee: Trainee, before: int, every: int) -> bool:
     return trainee.is_done or before // every != trainee.images // every
 
 
-def take_step(trainee: Trainee, batch: Batch, encoder: CachedEncoder, journal: Journal) -> None:
+def take_step(trainee: Trainee, batch: Batch, encoder: Encoder, journal: Journal) -> None:
     """One step, and a note if it had to be skipped. Diverged if too many were, one by one."""
     usual, first = trainee.watch.usual, trainee.images
     loss, gradient = train_step(trainee, batch, encoder, loss_of)
@@ -110,7 +110,7 @@ def record(trainee: Trainee, journal: Journal, probed: Mapping[str, float]) -> N
 
 
 def train_step(
-    trainee: Trainee, batch: Batch, encoder: CachedEncoder, loss_of: LossOf = loss_of
+    trainee: Trainee, batch: Batch, encoder: Encoder, loss_of: LossOf = loss_of
 ) -> tuple[float, float]:
     """One optimiser step; returns the mean loss and the norm of the gradient before clipping.
 
@@ -165,7 +165,8 @@ def add_gradients(trainee: Trainee, noised: Noised, batch: int, loss_of: LossOf)
 def stop_on_signal() -> Iterator[list[int]]:
     """Collect SIGTERM and SIGINT instead of dying: the list is true once one has come.
 
-    A second one of its kind is obeyed at once. Outside the main thread, nothing is collected.
+    A second one of its kind is obeyed at once; one that nothing was made of, at the end. Outside
+    the main thread, nothing is collected.
     """
     caught: list[int] = []
     is_main = threading.current_thread() is threading.main_thread()
@@ -184,3 +185,5 @@ def stop_on_signal() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    for number in caught:  # too late for the loop, as in its last save
+        signal.raise_signal(number)

@@ -11,7 +11,7 @@ from openimagen.cascade import PictureNoise, Stage, draw
 from openimagen.data.dataset import Batch, Examples
 from openimagen.data.images import to_float, to_pil
 from openimagen.data.sheet import SIDE, captioned_sheet
-from openimagen.text import CachedEncoder
+from openimagen.text import Encoder
 from openimagen.train.parallel import is_first
 from openimagen.train.trainee import Trainee
 
@@ -32,9 +32,7 @@ def write_batch(stage: str, batch: Batch, folder: Path) -> None:
 
 
 @torch.no_grad()
-def write_preview(
-    trainee: Trainee, dataset: Examples, encoder: CachedEncoder, folder: Path
-) -> None:
+def write_preview(trainee: Trainee, dataset: Examples, encoder: Encoder, folder: Path) -> None:
     """Draw with the averaged weights and write <stage>-<images>.png.
 
     The base draws its preview prompts. Super-resolution shows what it saw, drew, should draw.

@@ -10,13 +10,14 @@ from dataclasses import replace
 import torch
 
 from openimagen.data.dataset import Example, Examples
-from openimagen.text import CachedEncoder
+from openimagen.text import Encoder
 from openimagen.train.step import Noised, Share, loss_of, prepare
 from openimagen.train.trainee import Trainee
 
 PAIRS = 64  # of a probe, each at a noise level of its own; fewer pictures come several times
 NOISE_SEED = 1_000_003  # keeps their noise apart from that of training
-GAIN = 0.01  # of the loss without text: what text should save at least, a quarter into the run
+GAIN = 0.01  # of the loss without text: what text should save at least,
+DUE = 5_000  # images into the run, and a quarter of it
 
 
 def probe_pairs(dataset: Examples) -> dict[str, list[Example]]:
@@ -27,7 +28,7 @@ def probe_pairs(dataset: Examples) -> dict[str, list[Example]]:
 
 @torch.no_grad()
 def probe(
-    trainee: Trainee, pairs: Mapping[str, Sequence[Example]], encoder: CachedEncoder
+    trainee: Trainee, pairs: Mapping[str, Sequence[Example]], encoder: Encoder
 ) -> dict[str, float]:
     """Mean losses of the averaged network, with the texts and without. All ranks call it."""
     losses = {}
@@ -39,8 +40,9 @@ def probe(
 
 
 def doubt_of(trainee: Trainee, losses: Mapping[str, float]) -> str | None:
-    """A sentence for a base that hardly reads its texts, a quarter into its run or later."""
-    if trainee.config.unet.lowres or not losses or 4 * trainee.images < trainee.train.images:
+    """A sentence for a base that hardly reads its texts when it should."""
+    due = max(DUE, trainee.train.images / 4)
+    if trainee.config.unet.lowres or not losses or trainee.images < due:
         return None
     reads, blind = losses["loss_seen"], losses["loss_seen_no_text"]
     if blind - reads >= GAIN * blind:
@@ -51,7 +53,7 @@ def doubt_of(trainee: Trainee, losses: Mapping[str, float]) -> str | None:
     )
 
 
-def _noised(examples: Sequence[Example], trainee: Trainee, encoder: CachedEncoder) -> Noised:
+def _noised(examples: Sequence[Example], trainee: Trainee, encoder: Encoder) -> Noised:
     """PAIRS of the examples in turn, at noise levels spread over the schedule, no text dropped."""
     every = range(PAIRS)
     some = [examples[number % len(examples)] for number in every]

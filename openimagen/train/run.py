@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from openimagen import model_folder, recipes
+from openimagen import embeddings, model_folder, recipes
 from openimagen.cascade import Cascade, Stage
 from openimagen.config import Recipe, StageConfig
 from openimagen.data.dataset import Examples, PictureSet, PictureStream
@@ -23,7 +23,7 @@ from openimagen.data.folder import Pictures, read_folder
 from openimagen.data.source import Shards, Source, open_source
 from openimagen.device import free_memory, has_bfloat16
 from openimagen.progress import progress_bar
-from openimagen.text import CachedEncoder, TextEncoder
+from openimagen.text import CachedEncoder, Encoder, TextEncoder
 from openimagen.train import checkpoint, parallel
 from openimagen.train.loop import train_stage
 from openimagen.train.lora import adapt
@@ -69,7 +69,7 @@ def train(
         if not (init or resume):
             check_fresh(recipe, chosen)
         given = given_stages(recipe, chosen, init) if init else []
-        encoder = CachedEncoder(TextEncoder.load(recipe.model.text, device=where))
+        encoder = encoder_for(recipe, chosen, data, source, where)
         check_width(recipe, encoder)
         check_room(recipe, chosen, where)
 
@@ -132,10 +132,27 @@ def stage_of(recipe: Recipe, name: str) -> tuple[StageConfig, int]:
     return stages[number], stages[number].side // stages[number - 1].side if number else 1
 
 
+def encoder_for(
+    recipe: Recipe, chosen: Sequence[str], data: Path, source: Source, device: torch.device
+) -> Encoder:
+    """What embeds the captions: the embeddings next to the data; if there are none, the encoder.
+
+    ValueError if they are another encoder's, or lack a caption that is known to come.
+    """
+    found = embeddings.find(data, recipe.model.text, device)
+    if found is None:
+        return CachedEncoder(TextEncoder.load(recipe.model.text, device=device))
+    captions = embeddings.prompts_of(recipe, chosen)
+    if isinstance(source, Pictures):
+        captions += [caption for pair in source.pairs for caption in pair.captions]
+    found.check(captions)
+    return found
+
+
 # --- the run's folder -----------------------------------------------------------------------------
 
 
-def check_width(recipe: Recipe, encoder: CachedEncoder) -> None:
+def check_width(recipe: Recipe, encoder: Encoder) -> None:
     """Refuse a network that is made for other text states than the encoder's."""
     for stage in recipe.model.stages:
         if stage.unet.text_width != encoder.width:
@@ -153,6 +170,8 @@ def check_run(recipe: Recipe, out: Path, resume: bool) -> None:
             raise ValueError(f"{out} holds no run to go on with: leave --resume out")
         if out.exists() and not out.is_dir():
             raise ValueError(f"{out} is a file: --out needs the name of a folder")
+        if (out / "export").exists():
+            raise ValueError(f"{out} holds a model but no run: name another folder")
         return
     if not resume:
         raise ValueError(f"{out} holds a run: go on with --resume, or name another folder")
@@ -182,12 +201,23 @@ def changes(begun: Recipe, now: Recipe) -> list[str]:
 def begin(recipe: Recipe, out: Path, given: Sequence[Stage]) -> None:
     """Make the run's folder, its model folder holding the stages that are given and not yet made.
 
-    From there they are read, so that a resumed run does not depend on --init.
+    From there they are read, so that a resumed run does not depend on --init. A folder with
+    config.json is a run: the stages are whole by then, and take their place.
     """
     out.mkdir(parents=True, exist_ok=True)
+    for name in recipe.train:
+        checkpoint.clear(out / "checkpoints" / name)
+    config, first = out / "config.json", out / ".begin"
+    if not config.exists():
+        shutil.rmtree(first, ignore_errors=True)
+        if given:
+            export(recipe, given, first)
     partial = out / "config.json.partial"
     partial.write_text(recipe.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    partial.replace(out / "config.json")
+    partial.replace(config)
+    if (first / "export").exists():
+        (first / "export").rename(out / "export")
+    shutil.rmtree(first, ignore_errors=True)
     made = exported(out, [stage.config.name for stage in given])
     if new := [stage for stage in given if stage.config.name not in made]:
         export(recipe, new, out)
@@ -258,7 +288,7 @@ def make_trainee(recipe: Recipe, name: str, out: Path, device: torch.device) -> 
 
 
 def draw_priors(
-    recipe: Recipe, chosen: Sequence[str], out: Path, encoder: CachedEncoder, device: torch.device
+    recipe: Recipe, chosen: Sequence[str], out: Path, encoder: Encoder, device: torch.device
 ) -> None:
     """Have the model that the run starts from draw what it should keep, unless that is done."""
     for name in chosen:

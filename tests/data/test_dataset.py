@@ -28,31 +28,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(params=["folder", "shards"])
-def examples(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> Examples:
-    """Both kinds of data set."""
-    if request.param == "folder":
-        return PictureSet(read_folder(folder), 16)
-    source = open_source(write_img2dataset(tmp_path / "shards", [9, 9]))
-    assert isinstance(source, Shards)
-    return PictureStream(source, 16)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_workers_outlive_a_signal_to_the_whole_job(examples: Examples, number: int) -> None:
-    """As Slurm sends it, or a terminal: the run has to save, and stops them then."""
-    whole = [batch.captions for batch in loader(examples, 0, 60, 3, 2)]
-    running = loader(examples, 0, 60, 3, 2)
-    seen = [next(running).captions]
-    workers = multiprocessing.active_children()
-    assert len(workers) == 2
-    for worker in workers:
-        assert worker.pid
-        os.kill(worker.pid, number)
-    assert [*seen, *(batch.captions for batch in running)] == whole
-    assert not multiprocessing.active_children()
-
-
 counts = st.integers(0, 40)
 sizes = st.integers(1, 12)
 
@@ -80,6 +55,30 @@ def test_ranks_together_are_one(folder: Path, tmp_path: Path, cached: bool) -> N
         assert list(one.tickets) == [ticket for part in parts for ticket in part.tickets]
         assert one.captions == [caption for part in parts for caption in part.captions]
         assert torch.equal(one.image, torch.cat([part.image for part in parts]))
+
+
+@pytest.fixture(params=["folder", "shards"])
+def examples(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> Examples:
+    """Both kinds of data set."""
+    if request.param == "folder":
+        return PictureSet(read_folder(folder), 16)
+    source = open_source(write_img2dataset(tmp_path / "shards", [9, 9]))
+    assert isinstance(source, Shards)
+    return PictureStream(source, 16)
+
+
+def test_a_signal_to_all_leaves_the_workers_at_work(examples: Examples) -> None:
+    """As Slurm sends it, or a terminal."""
+    whole = [batch.captions for batch in loader(examples, 0, 60, 3, 2)]
+    running = loader(examples, 0, 60, 3, 2)
+    seen = [next(running).captions]
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    for worker in workers:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(worker.pid or 0, number)
+    assert [*seen, *(batch.captions for batch in running)] == whole
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -310,16 +310,53 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not(
     assert {"loss_seen", "loss_noise_1_of_4"} <= curve(out)[3].keys()
 
 
+def test_what_is_reported_at_a_checkpoint_is_there_before_it(
+    new_trainee: NewTrainee,
+    dataset: PictureSet,
+    encoder: CachedEncoder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Killed in between, a run reports again."""
+    seen: list[object] = []
+    monkeypatch.setattr(checkpoint.Writer, "save", lambda _, __, images: seen.append(images))
+    train_stage(
+        new_trainee(), dataset, encoder, tmp_path, at_checkpoint=lambda: seen.append("report")
+    )
+    assert seen == ["report", 12, "report", 24, "report", 32]
+
+
 def test_a_signal_is_collected_once_and_handlers_come_back() -> None:
     before = signal.default_int_handler  # a background shell has its children ignore SIGINT
     signal.signal(signal.SIGINT, before)
-    with loop.stop_on_signal() as stopped:
+    with pytest.raises(Interrupted), loop.stop_on_signal() as stopped:
         assert not stopped
         signal.raise_signal(signal.SIGINT)
         assert stopped == [signal.SIGINT]
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+        raise Interrupted
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_signal_during_the_last_save_is_obeyed_after_it(
+    new_trainee: NewTrainee, dataset: PictureSet, encoder: CachedEncoder, tmp_path: Path
+) -> None:
+    trainee, latest = new_trainee(), []
+
+    def at_checkpoint() -> None:
+        if trainee.is_done:
+            terminate()
+
+    def obey(*_: object) -> None:
+        latest.append(checkpoint.latest(tmp_path / "checkpoints/base"))
+
+    before = signal.signal(signal.SIGTERM, obey)
+    try:
+        train_stage(trainee, dataset, encoder, tmp_path, at_checkpoint=at_checkpoint)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert latest == [tmp_path / "checkpoints/base/000000000032"]
 
 
 def test_training_works_outside_the_main_thread() -> None:

@@ -83,7 +83,7 @@ def test_a_trained_network_s_loss_falls_and_shows_whether_it_reads(
     pairs = probe_pairs(dataset)
     first = probe(trainee, pairs, encoder)
     assert first["loss_seen"] == first["loss_seen_no_text"]
-    trainee.images = 160
+    trainee.images = 5_000
     assert "hardly counts" in (doubt_of(trainee, first) or "")
     trainee.images = 0
     for start in range(0, 640, 8):
@@ -94,9 +94,10 @@ def test_a_trained_network_s_loss_falls_and_shows_whether_it_reads(
     assert doubt_of(trainee, last) is None
 
 
-def test_no_doubt_before_a_quarter_of_the_run(new_trainee: NewTrainee) -> None:
-    trainee, same = new_trainee(images=100), {"loss_seen": 1.0, "loss_seen_no_text": 1.0}
-    for images, doubts in ((24, False), (25, True)):
-        trainee.images = images
+@pytest.mark.parametrize(("images", "due"), [(8_000, 5_000), (40_000, 10_000)])
+def test_no_doubt_before_it_is_due(new_trainee: NewTrainee, images: int, due: int) -> None:
+    trainee, same = new_trainee(images=images), {"loss_seen": 1.0, "loss_seen_no_text": 1.0}
+    for seen, doubts in ((due - 1, False), (due, True)):
+        trainee.images = seen
         assert (doubt_of(trainee, same) is not None) == doubts
     assert doubt_of(trainee, {}) is None

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
 
 from openimagen import model_folder
 from openimagen.cascade import Cascade
@@ -247,6 +246,9 @@ def test_wrong_requests_name_the_fix_and_write_nothing(
     out.write_text("")
     with pytest.raises(ValueError, match="is a file"):
         train(recipe, folder, out)
+    (empty / "export").mkdir()
+    with pytest.raises(ValueError, match="holds a model but no run: name another folder"):
+        train(recipe, folder, empty)
 
 
 def test_a_run_is_not_written_over_nor_continued_as_another(
@@ -269,8 +271,11 @@ def test_a_finished_run_can_be_made_longer_but_not_repeated(
     done: Path, recipe: Recipe, folder: Path
 ) -> None:
     before, log = weights_in(done / "export"), curve(done)
+    dropped = done / "checkpoints/base/.000000000004.old"  # and then it was killed
+    dropped.mkdir()
     train(recipe, folder, done, resume=True, device="cpu")
     assert (weights_in(done / "export"), curve(done)) == (before, log)
+    assert not dropped.exists()
     longer = override(recipe, ["train.base.images=40"])
     train(longer, folder, done, resume=True, device="cpu")
     after = weights_in(done / "export")
@@ -319,22 +324,47 @@ def test_stages_that_are_not_trained_are_taken_as_they_are(
     model_folder.load(out / "export")
 
 
+@pytest.mark.parametrize("fatal", [2, 4, 6])
 def test_a_stage_goes_on_from_the_model_even_after_a_kill(
-    finished: Path, recipe: Recipe, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Path,
+    recipe: Recipe,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fatal: int,
 ) -> None:
+    """It dies before the model is copied, before the copy is in its place, in the first step."""
     still = override(recipe, ["train.base.learning_rate=0"])  # the weights stay what they were
-    out = tmp_path / "run"
+    out, model, calls = tmp_path / "run", finished / "export", iter(range(100))
+
+    def mortal(act: Callable[..., Any]) -> Callable[..., Any]:
+        def acts(*given: object) -> Any:  # noqa: ANN401  (as `act` has it)
+            if next(calls) == fatal:
+                raise KeyboardInterrupt
+            return act(*given)
+
+        return acts
+
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(loop, "train_step", _killed)
-        train(still, folder, out, stage="base", init=finished / "export", device="cpu")
-    train(still, folder, out, stage="base", resume=True, device="cpu")
-    (one, *_), (other, *_) = (model_folder.load(run / "export").stages for run in (finished, out))
+        patch.setattr(loop, "train_step", mortal(loop.train_step))
+        for name in ("rename", "replace"):
+            patch.setattr(Path, name, mortal(getattr(Path, name)))
+        train(still, folder, out, stage="base", init=model, device="cpu")
+    is_begun = (out / "config.json").exists()
+    assert is_begun == (fatal > 2)
+    train(
+        still,
+        folder,
+        out,
+        stage="base",
+        resume=is_begun,
+        init=None if is_begun else model,
+        device="cpu",
+    )
+    (one, *_), (other, *_) = (model_folder.load(run).stages for run in (model, out / "export"))
     for name, weight in one.trained().state_dict().items():
         assert torch.allclose(other.trained().state_dict()[name], weight, atol=1e-6)
-
-
-def _killed(*_: object) -> Tensor:
-    raise KeyboardInterrupt
+    assert not [*out.glob(".*")]
 
 
 def test_a_model_that_does_not_fit_is_refused(
