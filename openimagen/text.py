@@ -26,6 +26,7 @@ from torch.nn.utils.rnn import pad_sequence
 from openimagen.config import TextConfig
 from openimagen.encoder_files import find_encoder, load_tokenizer
 
+TOLD = 8  # captions that are named as too long
 Device = str | torch.device
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -133,6 +134,7 @@ class TextEncoder:
         tokenizer.no_padding()
         tokenizer.enable_truncation(self.max_tokens)
         self._tokenizer, self._network = tokenizer, network
+        self._told = 0  # captions that were cut, as the caller was told
         network.module.eval().requires_grad_(False)  # so calls build no graph
         weight = next(network.module.parameters())
         self.device, self.dtype = weight.device, weight.dtype
@@ -159,7 +161,8 @@ class TextEncoder:
         """Embed captions, as long as the longest of them. ValueError if there are none.
 
         A row depends on its caption alone, but for the last bits: a batch of another shape may be
-        summed in another order. A caption over `max_tokens` is cut, with a warning.
+        summed in another order. A caption over `max_tokens` is cut, with a warning for the first
+        few.
         """
         ids, mask = self._tokenize(as_captions(captions))
         states = self._network.states(ids, mask)  # [b n d]
@@ -169,9 +172,11 @@ class TextEncoder:
         valid = [c.encode("utf-8", "replace").decode() for c in captions]  # no half emoji
         encodings = self._tokenizer.encode_batch(valid)
         for caption, encoding in zip(valid, encodings, strict=True):
-            if encoding.overflowing:
+            if encoding.overflowing and self._told < TOLD:
+                self._told += 1
                 start = " ".join(caption[:40].split()) + "..."
-                warnings.warn(f'cut to {self.max_tokens} tokens: "{start}"', stacklevel=3)
+                more = "; others that are will not be named" if self._told == TOLD else ""
+                warnings.warn(f'cut to {self.max_tokens} tokens: "{start}"{more}', stacklevel=3)
         ids, mask = stack_rows([torch.tensor(encoding.ids) for encoding in encodings])
         return ids.to(self.device), mask.to(self.device)  # any id will do where the mask is false
 

@@ -24,7 +24,10 @@ def tiny() -> Recipe:
 @pytest.mark.parametrize("name", recipes.names())
 def test_a_recipe_loads_and_says_how_to_run_it(name: str) -> None:
     assert isinstance(recipes.load(name), Recipe)
-    assert f"openimagen train {name} " in (recipes.FOLDER / f"{name}.py").read_text()
+    said = (recipes.FOLDER / f"{name}.py").read_text()
+    assert f"openimagen train {name} " in said
+    headings = re.findall(r"^(\w+): +\S", said, re.MULTILINE)
+    assert headings[:5] == ["Command", "Hardware", "Time", "Cost", "Score"]
 
 
 def test_a_file_is_a_recipe(tmp_path: Path, tiny: Recipe) -> None:

@@ -4,6 +4,9 @@ Command:   openimagen train dreambooth --data pictures --out runs/zorb --stage b
            Caption the pictures with a word that means nothing yet, "a zorb toy", and name what the
            model should still draw: --set 'train.base.prior.prompts=["a toy", "a robot"]'
 Hardware:  two CPU cores.
+Time:      own_folder's, and half a minute for the 64 pictures that are drawn beforehand.
+Cost:      a cent of a rented machine.
+Score:     see own_folder; previews draw your captions and the prompts in turn.
 """
 
 from openimagen.config import Prior, Recipe

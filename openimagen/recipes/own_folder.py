@@ -3,7 +3,11 @@
 Command:   openimagen train own_folder --data pictures --out runs/own --stage base --init emoji
            --stage all also teaches the upscalers your style. Without --init it starts from
            nothing: then give it --images 300000, and hours.
-Hardware:  two CPU cores: 6,000 images take 2 to 5 minutes at 20 to 55 images a second.
+Hardware:  two CPU cores.
+Time:      2 to 5 minutes: 6,000 images at 20 to 55 a second.
+Cost:      a cent of a rented machine.
+Score:     the folder's own: `loss_held_out` in the log, of pairs it does not train on, falls while
+           it learns and rises when it copies.
 """
 
 from openimagen.config import Recipe

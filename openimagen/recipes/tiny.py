@@ -1,8 +1,10 @@
 """The smallest whole cascade: proves a data folder and an installation, draws blobs.
 
 Command:   openimagen train tiny --data PATH --out runs/tiny
-Hardware:  two CPU cores, under a minute for the three stages.
-Score:     none to speak of; the loss falls, the pictures take the colours of the data.
+Hardware:  two CPU cores.
+Time:      under a minute for the three stages.
+Cost:      nothing to speak of.
+Score:     none: the loss falls, the pictures take the colours of the data.
 """
 
 from openimagen.config import (

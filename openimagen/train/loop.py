@@ -1,7 +1,9 @@
 """The loop around the step: one stage, from images seen so far to the end of its run."""
 
+import math
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +26,7 @@ from openimagen.train.watch import QUARTERS, noise_sums
 
 LOG_STEPS, LOG_LINES = 50, 20  # a log line every 50 steps, sooner if a run has less than 20 then
 PATIENCE = 10  # steps in a row that may be skipped
+TOGETHER = 1.0  # seconds in which several signals ask for the same
 LossOf = Callable[[nn.Module, StageConfig, Noised], Tensor]
 
 
@@ -165,18 +168,25 @@ def add_gradients(trainee: Trainee, noised: Noised, batch: int, loss_of: LossOf)
 def stop_on_signal() -> Iterator[list[int]]:
     """Collect SIGTERM and SIGINT instead of dying: the list is true once one has come.
 
-    A second one of its kind is obeyed at once; one that nothing was made of, at the end. Outside
-    the main thread, nothing is collected.
+    Another one is obeyed at once, but for those that come with the first: a terminal and Slurm send
+    theirs to all processes, and torchrun passes on what it gets. One that nothing was made of is
+    obeyed at the end. Outside the main thread, nothing is collected.
     """
     caught: list[int] = []
+    first = math.inf  # when it came
     is_main = threading.current_thread() is threading.main_thread()
     before: dict[int, Any] = {
         number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT) if is_main
     }
 
     def catch(number: int, frame: object) -> None:
-        caught.append(number)
-        signal.signal(number, before[number])
+        nonlocal first
+        first = min(first, time.monotonic())
+        if not caught:
+            caught.append(number)
+        elif time.monotonic() - first > TOGETHER:
+            signal.signal(number, before[number])
+            signal.raise_signal(number)
 
     try:
         for number in before:

@@ -9,11 +9,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from shard_files import picture
+from shard_files import picture, write_img2dataset
 
 from openimagen.data.batch import Batch, Slices
-from openimagen.data.dataset import PictureSet, loader
+from openimagen.data.dataset import Examples, PictureSet, PictureStream, loader
 from openimagen.data.folder import read_folder
+from openimagen.data.source import Shards, open_source
 
 
 @pytest.fixture(scope="module")
@@ -56,18 +57,27 @@ def test_ranks_together_are_one(folder: Path, tmp_path: Path, cached: bool) -> N
         assert torch.equal(one.image, torch.cat([part.image for part in parts]))
 
 
-def test_a_signal_to_all_leaves_the_workers_at_work(folder: Path) -> None:
-    dataset, others = PictureSet(read_folder(folder), 16), {*multiprocessing.active_children()}
-    batches = loader(dataset, 0, 28, 2, workers=2)
-    captions = next(batches).captions
+@pytest.fixture(params=["folder", "shards"])
+def examples(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> Examples:
+    """Both kinds of data set."""
+    if request.param == "folder":
+        return PictureSet(read_folder(folder), 16)
+    source = open_source(write_img2dataset(tmp_path / "shards", [9, 9]))
+    assert isinstance(source, Shards)
+    return PictureStream(source, 16)
+
+
+def test_a_signal_to_all_leaves_the_workers_at_work(examples: Examples) -> None:
+    """As Slurm sends it, or a terminal."""
+    whole = [batch.captions for batch in loader(examples, 0, 60, 3, 2)]
+    running, others = loader(examples, 0, 60, 3, 2), {*multiprocessing.active_children()}
+    seen = [next(running).captions]
     workers = {*multiprocessing.active_children()} - others
     assert len(workers) == 2
     for worker in workers:
         for number in (signal.SIGTERM, signal.SIGINT):
-            assert worker.pid is not None
-            os.kill(worker.pid, number)
-    captions += [caption for batch in batches for caption in batch.captions]
-    assert captions == [c for batch in loader(dataset, 0, 28, 2) for c in batch.captions]
+            os.kill(worker.pid or 0, number)
+    assert [*seen, *(batch.captions for batch in running)] == whole
     assert not any(worker.is_alive() for worker in workers)
 
 

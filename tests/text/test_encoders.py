@@ -15,7 +15,7 @@ from tiny_models import CAPTIONS, FAMILIES, HARD, assert_same, load, transformer
 from torch.nn.functional import cosine_similarity
 
 from openimagen import encoder_files
-from openimagen.text import CachedEncoder, TextEmbedding, TextEncoder, stack_rows
+from openimagen.text import TOLD, CachedEncoder, TextEmbedding, TextEncoder, stack_rows
 
 # --- the embedding --------------------------------------------------------------------------------
 
@@ -156,6 +156,17 @@ def test_a_long_caption_is_cut_with_a_warning(family: str, tiny: Callable[[str],
         result = encoder(CAPTIONS)
     assert result.mask.sum(1).max() == 6
     assert_same(result, *transformers_says(tiny(family), family, CAPTIONS, 6))  # ends are kept
+
+
+def test_not_every_long_caption_of_millions_is_named(tiny: Callable[[str], Path]) -> None:
+    encoder = load(tiny("bert"), max_tokens=5)
+    captions = ["a red cat " * number for number in range(2, 20)]
+    with pytest.warns(UserWarning, match="cut to 5 tokens") as told:
+        encoder(captions)
+    assert len(told) == TOLD
+    said = [str(each.message).endswith("others that are will not be named") for each in told]
+    assert said == [False] * (TOLD - 1) + [True]
+    assert encoder(captions).mask.sum(1).tolist() == [5] * len(captions)  # a warning is an error
 
 
 def test_no_caption_is_cut_at_exactly_the_limit(tiny: Callable[[str], Path]) -> None:
