@@ -151,7 +151,7 @@ Start = Callable[..., list[multiprocessing.process.BaseProcess]]
 def start() -> Start:
     """Start a job on one or several ranks; the processes are forked where torch is imported."""
     context = multiprocessing.get_context("forkserver")
-    late = ["torch._dynamo", "torch.profiler", "torch.utils.tensorboard", "PIL.PngImagePlugin"]
+    late = ["torch._dynamo", "torch.profiler", "openimagen.train.events", "PIL.PngImagePlugin"]
     context.set_forkserver_preload(["openimagen.train.run", *late, "pytest"])
 
     def start(
