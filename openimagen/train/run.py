@@ -20,6 +20,7 @@ from openimagen.config import Recipe, StageConfig
 from openimagen.data.dataset import Examples, PictureSet, PictureStream
 from openimagen.data.faults import NAMES, Faults
 from openimagen.data.folder import Pictures, read_folder
+from openimagen.data.picture_set import cache_of
 from openimagen.data.source import Shards, Source, open_source
 from openimagen.device import free_memory, has_bfloat16
 from openimagen.progress import progress_bar
@@ -306,6 +307,7 @@ def picture_set(pictures: Pictures, trainee: Trainee) -> PictureSet:
     size, cache = 3 * side**2 * len(pictures.pairs), cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     fits = size <= min(CACHE_BYTES, shutil.disk_usage(cache).free // 2)
+    fits |= cache_of(pictures.pairs, side, cache).exists()  # a resumed run sees what it saw
     with progress_bar(f"reading pictures at {side}", "pictures") as advance:
         return PictureSet(
             pictures,
