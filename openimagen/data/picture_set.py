@@ -8,6 +8,7 @@ import copy
 import hashlib
 import json
 import os
+import socket
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -183,17 +184,43 @@ def _decoded(
     pairs: Sequence[Picture], side: int, folder: Path, on_progress: Progress | None
 ) -> tuple[Path, dict[str, str]]:
     """The file with the decoded pictures, made unless it is there, and which ones are broken."""
-    cache = folder / f"{_fingerprint(pairs)}-{side}.npy"
+    cache = cache_of(pairs, side, folder)
     faults = cache.with_suffix(".json")
     if not cache.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f".{cache.name}.{os.getpid()}"
+        _clear(folder)
+        part = folder / f".{cache.name}.{socket.gethostname()}.{os.getpid()}"
         try:
             faults.write_text(json.dumps(_decode(pairs, side, part, on_progress)))
             part.replace(cache)  # last: where the cache is, it is whole
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, error.filename or str(part)) from None
         finally:
             part.unlink(missing_ok=True)
     return cache, json.loads(faults.read_text())
+
+
+def cache_of(pairs: Sequence[Picture], side: int, folder: Path) -> Path:
+    """Where these pictures are, decoded, if they have been."""
+    return folder / f"{_fingerprint(pairs)}-{side}.npy"
+
+
+def _clear(folder: Path) -> None:
+    """Delete what killed processes of this machine have left half decoded."""
+    for part in folder.glob(f".*.npy.{socket.gethostname()}.*"):
+        pid = part.suffix[1:]
+        if pid.isdigit() and not _is_alive(int(pid)):
+            part.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _decode(
@@ -201,6 +228,9 @@ def _decode(
 ) -> dict[str, str]:
     shape = (len(pairs), 3, side, side)
     pixels = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):  # a page that finds no room later is death by SIGBUS
+        with part.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
 
     def fill(row: int) -> str | None:
         try:

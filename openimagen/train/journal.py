@@ -25,7 +25,7 @@ class Journal:
             out.mkdir(parents=True, exist_ok=True)
             forget(log, stage, images)
         self.file = (log if writes else Path(os.devnull)).open("a", encoding="utf-8")
-        self.events = _tensorboard(out / "events" / stage, images) if writes else None
+        self.events = _events(out / "events" / stage, images) if writes else None
         self.bars = progress_bars("images", TextColumn("loss {task.fields[loss]:.4f}"))
         self.bars.disable |= not writes
         self.bars.console.quiet = not writes
@@ -60,8 +60,8 @@ class Journal:
         values |= {"images_per_second": round(rate, 2), "seconds_left": round(left, 1)}
         self._write(images, **values)
         if self.events is not None:
-            for name, value in values.items():
-                self.events.add_scalar(f"{self.stage}/{name}", value, images)
+            points = {f"{self.stage}/{name}": value for name, value in values.items()}
+            self.events.add(images, points)
         if "loss" in values:
             self.bars.update(self.bar, loss=values["loss"])
 
@@ -83,7 +83,8 @@ def forget(log: Path, stage: str, images: int) -> None:
     def stays(line: str) -> bool:
         try:
             entry = json.loads(line)
-            return bool(entry["stage"] != stage or entry["images"] <= images)
+            is_known = entry["stage"] != stage or entry["images"] <= images
+            return bool(is_known and line.endswith("\n"))
         except (ValueError, KeyError):
             return False
 
@@ -94,9 +95,9 @@ def forget(log: Path, stage: str, images: int) -> None:
         partial.replace(log)
 
 
-def _tensorboard(folder: Path, images: int) -> Any:  # noqa: ANN401  (SummaryWriter, or None without the extra)
+def _events(folder: Path, images: int) -> Any:  # noqa: ANN401  (Events, or None without the extra)
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        from openimagen.train.events import Events
     except ImportError:
         return None
-    return SummaryWriter(str(folder), purge_step=images + 1)
+    return Events(folder, images)

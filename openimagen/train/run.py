@@ -20,6 +20,7 @@ from openimagen.config import Recipe, StageConfig
 from openimagen.data.dataset import Examples, PictureSet, PictureStream
 from openimagen.data.faults import NAMES, Faults
 from openimagen.data.folder import Pictures, read_folder
+from openimagen.data.picture_set import cache_of
 from openimagen.data.source import Shards, Source, open_source
 from openimagen.device import free_memory, has_bfloat16
 from openimagen.progress import progress_bar
@@ -28,6 +29,7 @@ from openimagen.train import checkpoint, parallel
 from openimagen.train.loop import train_stage
 from openimagen.train.lora import adapt
 from openimagen.train.memory import check_memory, memory_of
+from openimagen.train.no_room import telling_of_no_room
 from openimagen.train.parallel import on_first
 from openimagen.train.prior import draw_prior
 from openimagen.train.step import seed_of
@@ -59,10 +61,11 @@ def train(
     `init`: a model folder to start from; stages that are not trained are taken from it as they are.
     Started by torchrun, every process calls it and the first one writes.
     Raises ValueError for a request that cannot be met: an unknown stage, a run that is there
-    already, or is another one; nothing is written then.
+    already, or is another one; nothing is written then. OSError if the disk is full, or a quota:
+    the last checkpoint is whole.
     """
     chosen = chosen_stages(recipe, stage)
-    with parallel.joined(device) as where:
+    with parallel.joined(device) as where, telling_of_no_room(out):
         recipe = resolved(recipe, where)
         check_run(recipe, out, resume)
         source = open_source(data)
@@ -321,6 +324,7 @@ def picture_set(pictures: Pictures, trainee: Trainee) -> PictureSet:
     size, cache = 3 * side**2 * len(pictures.pairs), cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     fits = size <= min(CACHE_BYTES, shutil.disk_usage(cache).free // 2)
+    fits |= cache_of(pictures.pairs, side, cache).exists()  # a resumed run sees what it saw
     with progress_bar(f"reading pictures at {side}", "pictures") as advance:
         return PictureSet(
             pictures,

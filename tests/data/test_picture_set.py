@@ -1,6 +1,10 @@
 """The stream of examples is a pure function of (seed, ticket): resuming is starting later."""
 
+import errno
+import os
 import pickle
+import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -181,6 +185,31 @@ def test_progress_is_told_once_a_picture(folder: Path, tmp_path: Path) -> None:
         read_folder(folder), SIDE, cache=tmp_path, on_progress=lambda *step: told.append(step)
     )
     assert told == [(number + 1, COUNT) for number in range(COUNT)]
+
+
+def test_what_a_killed_process_left_half_decoded_is_deleted(folder: Path, tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    names = [f".0-16.npy.{socket.gethostname()}.{pid}" for pid in (dead.pid, os.getpid())]
+    names += [".0-16.npy.elsewhere.1", "other"]
+    for name in names:
+        (tmp_path / name).touch()
+    PictureSet(read_folder(folder), SIDE, cache=tmp_path)
+    assert {path.name for path in tmp_path.iterdir() if not path.stat().st_size} == {*names[1:]}
+
+
+def test_no_room_is_an_error_that_names_the_file(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for beforehand: a page of a mapped file that finds none is the end of the process."""
+
+    def fill(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", fill)
+    with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}/.*npy"):
+        PictureSet(read_folder(folder), SIDE, cache=tmp_path)
+    assert not [*tmp_path.iterdir()]
 
 
 # --- broken pictures ------------------------------------------------------------------------------

@@ -106,10 +106,12 @@ Start = Callable[..., list[multiprocessing.process.BaseProcess]]
 def start() -> Start:
     """Start a job on one or several ranks; the processes are forked where torch is imported."""
     context = multiprocessing.get_context("forkserver")
-    late = ["torch._dynamo", "torch.profiler", "torch.utils.tensorboard", "PIL.PngImagePlugin"]
+    late = ["torch._dynamo", "torch.profiler", "openimagen.train.events", "PIL.PngImagePlugin"]
     context.set_forkserver_preload(["openimagen.train.run", *late, "pytest"])
 
-    def start(ranks: int, answer: Path, job: Callable[..., Any], *details: object) -> list[Any]:
+    def start(
+        ranks: int, answer: Path, job: Callable[..., Any], *details: object, daemon: bool = True
+    ) -> list[Any]:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -117,7 +119,7 @@ def start() -> Start:
             context.Process(
                 target=jobs.work,
                 args=(rank, ranks, port, answer.with_suffix(f".{rank}"), job, *details),
-                daemon=True,
+                daemon=daemon,
             )
             for rank in range(ranks)
         ]

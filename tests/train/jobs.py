@@ -1,16 +1,18 @@
 """What processes of their own do in tests: train on several ranks, be killed."""
 
 import copy
+import multiprocessing
 import os
 import signal
 import sys
-import threading
 import traceback
 import zlib
 from collections.abc import Callable, Sequence
 from itertools import count
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from threading import Timer
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import torch
@@ -20,10 +22,12 @@ from torch.distributed.tensor import DTensor
 from torch.profiler import ProfilerActivity, profile
 
 from openimagen.config import Recipe, StageConfig
-from openimagen.data.dataset import Batch, PictureSet, loader
+from openimagen.data.dataset import Batch, PictureSet, PictureStream, loader
 from openimagen.data.folder import read_folder
+from openimagen.data.source import Shards, open_source
 from openimagen.text import CachedEncoder, TextEmbedding, TextEncoder, stack_rows
 from openimagen.train import loop, parallel
+from openimagen.train import run as run_module
 from openimagen.train.adafactor import Adafactor
 from openimagen.train.checkpoint import Writer
 from openimagen.train.loop import Interrupted, add_gradients, train_step
@@ -51,6 +55,7 @@ def work(
 ) -> None:
     """Do a job as torchrun would have it done, and leave what comes of it in a file."""
     torch.set_num_threads(1)
+    multiprocessing.set_start_method(None, force=True)  # of workers: the usual one
     if ranks > 1:
         names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "MASTER_PORT": port}
         os.environ |= {"MASTER_ADDR": "127.0.0.1"} | {k: str(v) for k, v in names.items()}
@@ -182,30 +187,87 @@ def run(recipe: Recipe, data: Path, out: Path, resume: bool = False, signal_at: 
             return str(stopped)
 
 
-def killed_run(recipe: Recipe, data: Path, out: Path, event: int, delay: float) -> None:
-    """Begin a run or go on with it, and die `delay` seconds after its `event`-th event.
+class Kill(NamedTuple):
+    """SIGKILL, `delay` seconds after event number `event` of those since a run saw `images` images.
 
-    Events are what it does to files of the run, and its steps.
+    Images are counted over all stages. Events are what a run does to files of its folder, on
+    whatever thread, and its steps. If there are no more of them, it comes when all is done.
     """
-    events, true_step = count(1), loop.train_step
+
+    images: int
+    event: int
+    delay: float = 0.0
+
+
+def killed_run(
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    workers: int,
+    kill: Kill | None,
+    where: Path,
+    held: Connection,
+) -> None:
+    """Begin a run or go on with it, and die, leaving in a file `where` that was.
+
+    It and its workers hold the connection.
+    """
+    events, seen, me = count(1), 0, os.getpid()
+    lengths = [recipe.train[stage.name].images for stage in recipe.model.stages]
+    before = {stage.name: sum(lengths[:number]) for number, stage in enumerate(recipe.model.stages)}
 
     def happens() -> None:
-        if next(events) == event:
-            kill = (os.getpid(), signal.SIGKILL)
-            threading.Timer(delay, os.kill, kill).start() if delay else os.kill(*kill)
+        if kill is not None and seen >= kill.images and next(events) == kill.event:
+            Timer(kill.delay, die).start() if kill.delay else die()
+
+    def die() -> None:
+        where.write_text(" ".join(places()))
+        os.kill(me, signal.SIGKILL)
 
     def hook(name: str, details: tuple[Any, ...]) -> None:
-        if (
-            name.startswith(("open", "os.", "shutil."))
-            and str(out) in str(details[:2])
-            and "tfevents" not in str(details)
-        ):
+        is_file = name.startswith(("open", "os.", "shutil.")) and str(out) in str(details[:2])
+        if is_file and "tfevents" not in str(details):
             happens()
 
-    def step(*given: Any) -> tuple[float, float]:  # noqa: ANN401  (as train_step has them)
+    def reach(trainee: Trainee) -> None:
+        nonlocal seen
+        seen = before[trainee.config.name] + trainee.images
         happens()
-        return true_step(*given)
+
+    def made(*given: Any) -> Trainee:  # noqa: ANN401  (as make_trainee has them)
+        trainee = make_trainee(*given)
+        reach(trainee)
+        return trainee
+
+    def step(trainee: Trainee, *given: Any) -> tuple[float, float]:  # noqa: ANN401
+        reach(trainee)
+        return train_step(trainee, *given)
 
     sys.addaudithook(hook)
-    with patch.object(loop, "train_step", step):
-        train(recipe, data, out, resume=(out / "config.json").exists(), device="cpu")
+    with (
+        patch.object(loop, "train_step", step),
+        patch.object(run_module, "make_trainee", made),
+        patch.object(loop, "LOG_LINES", 4),  # every other step, and a checkpoint every third
+    ):
+        is_begun = (out / "config.json").exists()
+        train(recipe, data, out, resume=is_begun, device="cpu", workers=workers)
+    if kill is not None:
+        die()
+
+
+def killed_reader(data: Path, method: str, held: Connection) -> None:
+    """Have two workers, begun by a `method` of multiprocessing, hold the connection; and die."""
+    multiprocessing.set_start_method(method, force=True)
+    source = open_source(data)
+    dataset = (PictureStream if isinstance(source, Shards) else PictureSet)(source, 16)  # type: ignore[arg-type]
+    dataset.held = held  # type: ignore[union-attr]  # goes where the data set goes
+    batches = loader(dataset, 0, 100, 2, workers=2)
+    next(batches)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def places() -> set[str]:
+    """The functions that some thread is in, as file.function."""
+    tops = sys._current_frames().values()
+    codes = [frame.f_code for top in tops for frame, _ in traceback.walk_stack(top)]
+    return {f"{Path(code.co_filename).stem}.{code.co_name}" for code in codes}

@@ -28,11 +28,12 @@ def test_a_line_has_the_figures_and_the_rate(tmp_path: Path) -> None:
     assert second["images_per_second"] > 0 and second["time"] >= first["time"]
 
 
-def test_going_back_takes_back_what_came_after(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cut", ['{"stage": "ba', '{"stage": "base", "images": 15}'])
+def test_going_back_takes_back_what_came_after(tmp_path: Path, cut: str) -> None:
     write(tmp_path, "base", 0, 40)
     write(tmp_path, "sr", 0, 40)
     with (tmp_path / "log.jsonl").open("a") as file:
-        file.write('{"stage": "ba')  # killed while writing
+        file.write(cut)  # killed, or out of room, while writing
     write(tmp_path, "base", 20, 50)
     images = {
         stage: [e["images"] for e in lines(tmp_path) if e["stage"] == stage]
