@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -43,9 +44,10 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         self.bars.stop()
-        self.file.close()
-        if self.events is not None:
-            self.events.close()
+        with suppress(OSError):  # what could not be written has been said
+            self.file.close()
+            if self.events is not None:
+                self.events.close()
 
     def advance(self, images: int) -> None:
         """Move the bar."""

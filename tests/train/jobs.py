@@ -1,8 +1,10 @@
 """What processes of their own do in tests: train on several ranks, be killed."""
 
 import copy
+import io
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import traceback
@@ -253,6 +255,37 @@ def killed_run(
         train(recipe, data, out, resume=is_begun, device="cpu", workers=workers)
     if kill is not None:
         die()
+
+
+def cramped_run(recipe: Recipe, data: Path, out: Path, files: Sequence[str]) -> list[str]:
+    """A run whose disk fills up as it opens this file, then that one ..., and that is resumed.
+
+    Returns what it said each time. A limit on the size of files stands for the disk, which no
+    longer takes a byte; "step" is the log's, which is open all the time.
+    """
+    full, most = iter([*files, ""]), resource.getrlimit(resource.RLIMIT_FSIZE)
+    fatal, said, true_step = next(full), [], loop.train_step
+
+    def hook(name: str, details: tuple[Any, ...]) -> None:
+        if name == "open" and str(details[1])[0] in "wa" and fatal and fatal in str(details[0]):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, most[1]))
+
+    def step(*given: Any) -> tuple[float, float]:  # noqa: ANN401  (as train_step has them)
+        if fatal == "step":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, most[1]))
+        return true_step(*given)
+
+    sys.addaudithook(hook)
+    with patch.object(loop, "train_step", step), patch("sys.stderr", io.StringIO()):
+        while True:
+            try:
+                train(recipe, data, out, resume=(out / "config.json").exists(), device="cpu")
+                return said
+            except OSError as error:
+                said.append(str(error))
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, most)
+                fatal = next(full, "")
 
 
 def killed_reader(data: Path, method: str, held: Connection) -> None:
