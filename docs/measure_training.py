@@ -29,7 +29,8 @@ from openimagen.diffusion import add_noise, diffusion_loss, log_snr_at
 from openimagen.text import CachedEncoder, TextEncoder
 from openimagen.train import loop
 from openimagen.train.parallel import clip
-from openimagen.train.run import make_trainee, picture_set, resolved
+from openimagen.train.run import make_trainee, resolved
+from openimagen.train.run_data import picture_set
 from openimagen.train.trainee import Trainee
 
 STEPS = 12  # of a round

@@ -1,0 +1,125 @@
+"""The pictures of a run: opened for a stage, and what could not be used of them reported."""
+
+import json
+import os
+import shutil
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from openimagen.data.dataset import Examples, PictureSet, PictureStream
+from openimagen.data.faults import NAMES, Faults
+from openimagen.data.folder import Pictures, read_folder
+from openimagen.data.picture_set import cache_of
+from openimagen.data.source import Shards, Source
+from openimagen.progress import progress_bar
+from openimagen.train import parallel
+from openimagen.train.parallel import on_first
+from openimagen.train.trainee import Trainee
+
+CACHE_BYTES = 8 * 2**30  # of decoded pictures, per stage, on disk
+WORKERS = 2  # processes that decode pictures where they are not decoded beforehand
+
+
+def open_data(source: Source, trainee: Trainee, out: Path) -> Examples:
+    """The stage's stream of pictures; with a prior, every other one is of the run's own drawing."""
+    own: Examples
+    if isinstance(source, Shards):
+        own = PictureStream(source, trainee.config.side, **view(trainee))
+    else:
+        own = picture_set(source, trainee)
+    if trainee.train.prior is None:
+        return own
+    prior = read_folder(out / "prior" / trainee.config.name)
+    return own.alternating(picture_set(prior, trainee))
+
+
+def picture_set(pictures: Pictures, trainee: Trainee) -> PictureSet:
+    """Pictures as the stage takes them: decoded once if that fits the cache, else each time."""
+    side = trainee.config.side
+    size, cache = 3 * side**2 * len(pictures.pairs), cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    fits = size <= min(CACHE_BYTES, shutil.disk_usage(cache).free // 2)
+    fits |= cache_of(pictures.pairs, side, cache).exists()  # a resumed run sees what it saw
+    with progress_bar(f"reading pictures at {side}", "pictures") as advance:
+        return PictureSet(
+            pictures,
+            side,
+            **view(trainee),
+            cache=cache if fits else None,
+            on_progress=advance,
+        )
+
+
+def view(trainee: Trainee) -> dict[str, Any]:
+    """What the stage wants to see of pictures, and how many of them only now and then."""
+    train = trainee.train
+    plan = {"crop": train.crop, "align": trainee.scale, "seed": train.seed}
+    return plan | {"hold_out": train.hold_out}
+
+
+def default_workers(dataset: Examples) -> int:
+    """Processes that decode pictures; the same everywhere, as the order of a stream is by workers.
+
+    None where pictures are decoded already.
+    """
+    return 0 if isinstance(dataset, PictureSet) and dataset.is_decoded else WORKERS
+
+
+def cache_folder() -> Path:
+    """Where decoded pictures are kept between runs: XDG_CACHE_HOME, or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "openimagen"
+
+
+def report_faults(data: Path, dataset: Examples, out: Path) -> None:
+    """Have the first rank report the data, and what any rank could not use."""
+    known = Faults(names=dataset.faults.names)
+    for faults in parallel.everyone(dataset.faults.state_dict()):
+        known.merge(faults)
+    on_first(report_data, data, dataset, known, out)
+
+
+def report_data(data: Path, dataset: Examples, faults: Faults, out: Path) -> None:
+    """Write data_report.json, and one line of it to stderr, when it says something new."""
+    root = os.path.abspath(data)
+    if isinstance(dataset, PictureSet):
+        contents = {
+            "format": "folder",
+            "pictures": len(dataset),
+            "captions": sum(len(pair.captions) for pair in dataset.pairs),
+            "held_out": len(dataset.held or ()),
+        }
+        line = "data: {pictures} pictures, {captions} captions".format(**contents)
+        line += f", {contents['held_out']} pictures held out" if contents["held_out"] else ""
+    else:
+        contents = {"format": dataset.shards.format, "shards": len(dataset.shards.paths)}
+        line = "data: {shards} shards, {format}".format(**contents)
+    named = islice(faults.named.items(), NAMES)
+    report = {
+        "path": root,
+        **contents,
+        "skipped": len(faults),
+        "reasons": faults.counts(),
+        "named": {name.removeprefix(root + os.sep): why for name, why in named},
+    }
+    path = out / "data_report.json"
+    if not is_news(report, path):
+        return
+    unfinished = path.with_suffix(".partial")
+    text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+    unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")  # as JSON has it
+    unfinished.replace(path)
+    skipped = f"; {len(faults)} skipped, see {path}" if faults else ""
+    print(line + skipped, file=sys.stderr)
+
+
+def is_news(report: dict[str, Any], path: Path) -> bool:
+    """Whether the report at `path` is of other data, or names less: a stage may know less yet."""
+    if not path.exists():
+        return True
+    known = json.loads(path.read_text("utf-8"))
+    about = report.keys() - {"skipped", "reasons", "named"}
+    return (
+        any(known.get(key) != report[key] for key in about) or known["skipped"] < report["skipped"]
+    )
