@@ -29,12 +29,12 @@ from openimagen.config import per_stage
 from openimagen.data.folder import read_folder
 from openimagen.data.images import load, square, to_pil
 from openimagen.device import find_device
+from openimagen.evaluate.bootstrap import draws, interval
 from openimagen.evaluate.features import EffLite2, Features
 from openimagen.evaluate.sheet import Cell, contact_sheet
 from openimagen.progress import progress_bars
 
 BATCH = 8  # pictures drawn at once
-RESAMPLES = 2000  # of the bootstrap
 TIE = 1e-6  # cosines this near are equal: rounding differs from batch to batch
 
 Draw = Callable[[list[str]], list[Image.Image]]  # one picture for each name
@@ -126,16 +126,15 @@ def _hits(
 
 
 def _interval(hits: Float[Tensor, "n"], names: Sequence[str]) -> tuple[float, float, float]:
-    """Mean, and the 2.5th and 97.5th percentile of the means of resampled names."""
+    """Mean, and the 95% interval of the means of resampled names."""
     known = list(dict.fromkeys(names))
     numbers = {name: number for number, name in enumerate(known)}
     which = [numbers[name] for name in names]
     total = np.bincount(which, hits.numpy())  # by name, as pictures of one name agree
     count = np.bincount(which)
-    drawn = np.random.default_rng(0).integers(len(known), size=(RESAMPLES, len(known)))
-    means = total[drawn].sum(1) / count[drawn].sum(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(total.sum() / count.sum()), float(low), float(high)
+    resampled = draws(len(known), np.random.default_rng(0))
+    means = [total[drawn].sum(1) / count[drawn].sum(1) for drawn in resampled]
+    return float(total.sum() / count.sum()), *interval(np.concatenate(means))
 
 
 # --- measuring a model ----------------------------------------------------------------------------
