@@ -58,14 +58,27 @@ def loaded_by(words: list[str]) -> set[str]:
     return set(done.stderr.split())
 
 
-@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["train", "--help"], ["evaluate", "rate", "--help"], ["--version"]]
+)
 def test_help_does_not_wait_for_torch(words: list[str]) -> None:
     slow = {"torch", "numpy", "transformers", "PIL", "openimagen.config"}
     assert not slow & loaded_by(words)
 
 
 @pytest.mark.parametrize(
-    "command", ["generate", "models", "train", "data", "data icons", "data check", "data embed"]
+    "command",
+    [
+        "generate",
+        "models",
+        "train",
+        "data",
+        "data icons",
+        "data check",
+        "data embed",
+        "evaluate",
+        "evaluate rate",
+    ],
 )
 def test_every_command_has_help(command: str) -> None:
     result = run(*command.split(), "--help")
