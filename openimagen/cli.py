@@ -219,24 +219,23 @@ def train(
                 typer.echo(folder)
 
 
-class _Terminated(BaseException):
-    """As KeyboardInterrupt, of SIGTERM."""
-
-
 @contextmanager
 def _ending_on_sigterm(run: Path) -> Iterator[None]:
-    """End well where there is nothing to save: before, between and after the steps of a run."""
+    """End well where there is nothing to save: before, between and after the steps of a run.
+
+    At once, as all that is on disk is whole at any time: what is raised from a signal's handler may
+    meet code of torch's that aborts.
+    """
 
     def end(number: int, frame: object) -> None:
-        raise _Terminated
+        then = "--resume goes on" if (run / "config.json").exists() else "nothing is begun yet"
+        if speaks():  # past what may be half written to sys.stderr
+            os.write(2, f"openimagen: stopped; {then}\n".encode())
+        os._exit(DONE)
 
     before = signal.signal(signal.SIGTERM, end)
     try:
         yield
-    except _Terminated:
-        is_begun = (run / "config.json").exists()
-        if speaks():
-            say(f"stopped; {'--resume goes on' if is_begun else 'nothing is begun yet'}")
     finally:
         signal.signal(signal.SIGTERM, before)
 
