@@ -54,7 +54,9 @@ class Index(Config):
 def parse(identity: str) -> TextConfig:
     """An encoder by its identity, as in "minilm:32", or by its name alone."""
     name, _, limit = identity.rpartition(":")
-    if name and limit.isdecimal() and int(limit):
+    if name and limit.isdecimal():
+        if not int(limit):
+            raise ValueError(f"{identity}: a limit of 0 tokens leaves no caption; try {name}:64")
         return TextConfig(encoder=name, max_tokens=int(limit))
     return TextConfig(encoder=identity)
 

@@ -394,5 +394,7 @@ def test_a_caption_that_is_not_there_is_named(folder: Path, loaded: list[Words])
 
 def test_an_encoder_is_named_with_or_without_its_limit() -> None:
     assert parse("minilm:32") == TextConfig(encoder="minilm", max_tokens=32)
-    for name in ("minilm", "c:/t5", "t5:0", "org/t5:x", ":3"):
+    for name in ("minilm", "c:/t5", "org/t5:x", ":3"):
         assert parse(name) == TextConfig(encoder=name)
+    with pytest.raises(ValueError, match="t5:0: a limit of 0 tokens leaves no caption"):
+        parse("t5:0")

@@ -23,11 +23,17 @@ class Watch:
         self.tally = torch.zeros(4, dtype=torch.float64)  # loss, norm, steps taken, skipped
         self.by_noise = torch.zeros(2, QUARTERS, dtype=torch.float64)  # losses, and pictures
         self.norms = torch.zeros(2, dtype=torch.float64)  # decaying sum, and steps behind it
-        self.skipped = 0  # steps, in a row
+        self._row = torch.zeros((), dtype=torch.int64)  # steps skipped, one after the other
 
     def state_dict(self) -> dict[str, Tensor]:
         """All of it, as a checkpoint keeps it; read in place."""
-        return {"tally": self.tally, "by_noise": self.by_noise, "norms": self.norms}
+        sums = {"tally": self.tally, "by_noise": self.by_noise}
+        return {**sums, "norms": self.norms, "row": self._row}
+
+    @property
+    def skipped(self) -> int:
+        """Steps in a row that were skipped, up to the last one."""
+        return int(self._row)
 
     @property
     def usual(self) -> float:
@@ -43,7 +49,7 @@ class Watch:
 
     def count(self, loss: float, norm: float, by_noise: Tensor, taken: bool) -> None:
         """Add a step; of one that was not taken, only that. `by_noise` is `noise_sums`'s."""
-        self.skipped = 0 if taken else self.skipped + 1
+        self._row.fill_(0 if taken else self.skipped + 1)
         if taken:
             self.tally += torch.tensor([loss, norm, 1, 0], dtype=torch.float64)
             self.by_noise += by_noise.cpu()

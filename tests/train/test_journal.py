@@ -61,3 +61,16 @@ def test_a_note_is_logged_and_said_and_no_bar_is_drawn_without_a_terminal(
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err == f"base at 10 images: something [red] odd {100 * 'x'}\n"
+
+
+def test_a_line_tells_the_rate_and_the_time_left_at_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty images in ten seconds; sixty are left."""
+    clock = iter([100.0, 110.0])
+    monkeypatch.setattr("openimagen.train.journal.time.monotonic", lambda: next(clock))
+    with Journal(tmp_path, "base", 0, 100, writes=False) as journal:
+        journal._write = lambda images, **values: seen.update(values)  # type: ignore[method-assign]
+        seen: dict[str, float] = {}
+        journal.record(40, loss=1.0)
+    assert (seen["images_per_second"], seen["seconds_left"]) == (4.0, 15.0)

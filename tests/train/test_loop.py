@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable
@@ -179,7 +180,7 @@ def test_a_step_without_a_number_moves_nothing(
     after = everything(trainee)
     assert (trainee.images, trainee.watch.skipped) == (8, 1)
     assert (after["tally"] - before["tally"]).tolist() == [0, 0, 0, 1]
-    kept = before.keys() - {"images", "tally", "norms"}
+    kept = before.keys() - {"images", "tally", "norms", "row"}
     assert same({key: before[key] for key in kept}, {key: after[key] for key in kept})
     train_step(trainee, batch, encoder)
     assert trainee.watch.skipped == 0
@@ -218,6 +219,10 @@ def test_a_spike_is_skipped_and_named(
     lines = [*map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())]
     (note,) = [line for line in lines if "step skipped" in line.get("note", "")]
     assert note["images"] == 106 and "pictures 105 to 105 of the run" in note["note"]
+    gradient, usual = map(
+        float, re.findall(r"gradient (\S+) where (\S+) is usual", note["note"])[0]
+    )
+    assert gradient > 10 * usual > 0
     assert sum(line.get("skipped", 0) for line in lines) == 1
 
 

@@ -70,6 +70,8 @@ def test_a_new_level_becomes_usual_but_not_at_once() -> None:
 
 def test_it_goes_on_from_its_state() -> None:
     watch, other = used_to(3.0), Watch(10.0)
+    watch.count(1.0, 99.0, nothing(), taken=False)
     for name, value in watch.state_dict().items():
         other.state_dict()[name].copy_(value)
-    assert other.means() == watch.means() and other.usual == watch.usual
+    assert (other.skipped, other.usual) == (1, watch.usual)
+    assert other.means() == watch.means()
