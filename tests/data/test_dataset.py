@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,23 @@ def test_a_signal_to_all_leaves_the_workers_at_work(examples: Examples) -> None:
             os.kill(worker.pid or 0, number)
     assert [*seen, *(batch.captions for batch in running)] == whole
     assert not any(worker.is_alive() for worker in workers)
+
+
+def test_a_process_that_fails_while_it_reads_ends_and_so_do_its_workers(folder: Path) -> None:
+    script = f"""
+import multiprocessing, pathlib
+from openimagen.data.dataset import PictureSet, loader
+from openimagen.data.folder import read_folder
+batches = loader(PictureSet(read_folder(pathlib.Path({str(folder)!r})), 16), 0, 600, 3, 2)
+for _ in batches:
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    raise RuntimeError("out of memory")
+"""
+    words = [sys.executable, "-c", script]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 1 and done.stderr.endswith("RuntimeError: out of memory\n")
+    workers = done.stdout.split()
+    assert len(workers) == 2 and not any(Path("/proc", pid).exists() for pid in workers)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
