@@ -90,6 +90,14 @@ def trained(
     return took[0]
 
 
+def loading(source: Iterator[Batch]) -> Clock:
+    """Getting STEPS batches and doing nothing with them; returns what one took."""
+    start = now()
+    for _ in islice(source, STEPS):
+        pass
+    return since(start)
+
+
 def write_shards(folder: Path, root: Path, side: int) -> None:
     """The folder's pictures as JPEG in tar shards of 500, larger by half than they are needed."""
     samples = [item for item in open_source(folder).samples() if hasattr(item, "image")]
@@ -135,6 +143,8 @@ def main() -> None:
             "bare loop, data in memory": lambda: bare(trainee, memory, encoder),
             "trainer, data in memory": lambda: trained(trainee, iter(memory), pictures, encoder),
             "trainer, folder": lambda: trained(trainee, folder, pictures, encoder),
+            "loading alone, folder": lambda: loading(folder),
+            "loading alone, shards": lambda: loading(tar),
             "trainer, shards": lambda: trained(trainee, tar, stream, encoder),
             "trainer, shards, a worker": lambda: trained(trainee, tar_ahead, stream, encoder),
         }

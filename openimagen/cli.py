@@ -75,6 +75,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Make and look at captioned pictures.")
 app.add_typer(data_app, name="data")
+evaluate_app = typer.Typer(no_args_is_help=True, help="Measure a model; let people judge it.")
+app.add_typer(evaluate_app, name="evaluate")
 
 
 def _print_version(wanted: bool) -> bool:
@@ -217,24 +219,23 @@ def train(
                 typer.echo(folder)
 
 
-class _Terminated(BaseException):
-    """As KeyboardInterrupt, of SIGTERM."""
-
-
 @contextmanager
 def _ending_on_sigterm(run: Path) -> Iterator[None]:
-    """End well where there is nothing to save: before, between and after the steps of a run."""
+    """End well where there is nothing to save: before, between and after the steps of a run.
+
+    At once, as all that is on disk is whole at any time: what is raised from a signal's handler may
+    meet code of torch's that aborts.
+    """
 
     def end(number: int, frame: object) -> None:
-        raise _Terminated
+        then = "--resume goes on" if (run / "config.json").exists() else "nothing is begun yet"
+        if speaks():  # past what may be half written to sys.stderr
+            os.write(2, f"openimagen: stopped; {then}\n".encode())
+        os._exit(DONE)
 
     before = signal.signal(signal.SIGTERM, end)
     try:
         yield
-    except _Terminated:
-        is_begun = (run / "config.json").exists()
-        if speaks():
-            say(f"stopped; {'--resume goes on' if is_begun else 'nothing is begun yet'}")
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -326,3 +327,41 @@ def embed(
     with progress_bar("embedding captions", "pictures") as advance:
         done = write(Path(path), text, prompts, device, advance)
     typer.echo(json.dumps(asdict(done), indent=1) if as_json else str(done))
+
+
+@evaluate_app.command()
+def rate(
+    folder: Annotated[Path, typer.Argument(help="A study: study.json and its pictures.")],
+    host: Annotated[str, typer.Option(help="Address to serve at; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 finds a free one.")] = 8001,
+    url: Annotated[
+        str | None, typer.Option(help="What raters open, if they come through a proxy.")
+    ] = None,
+    invite: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Print a rater's link and end; again, a new link."),
+    ] = None,
+    results: Annotated[bool, typer.Option("--results", help="Count the votes and end.")] = False,
+    chart: Annotated[Path | None, typer.Option(help="Write the bar chart: a PNG file.")] = None,
+    all_raters: Annotated[
+        bool, typer.Option("--all-raters", help="Count those who failed the controls, too.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Let people judge the pictures of a study in their browsers; count what they say."""
+    from openimagen.evaluate.study.run import Door, count_votes, invite_raters, serve
+
+    door = Door(host, port, url)
+    if results or chart:
+        found = count_votes(folder, chart, keep_failed=all_raters)
+        typer.echo(json.dumps(found.as_json(), indent=1) if as_json else str(found))
+        if chart and not as_json:
+            typer.echo(f"{chart}  chart")
+    elif invite:
+        links = invite_raters(folder, invite, door)
+        rows = (f"{name}  {link}" for name, link in links.items())
+        typer.echo(json.dumps(links, indent=1) if as_json else "\n".join(rows))
+    elif as_json:
+        raise ValueError("--json prints a result: use it with --results or --invite")
+    else:
+        serve(folder, door, typer.echo)

@@ -278,7 +278,8 @@ class TrainConfig(Config):
     warmup_images: Natural = 10_000
     cooldown: Annotated[float, Field(ge=0, le=1)] = 0.3  # last part of the run, linear to 0
     clip: PositiveFloat | None = 1.0  # norm of the gradient
-    spike: PositiveFloat | None = 10.0  # a gradient so many times as long as usual is skipped
+    # a gradient so many times as long as usual is skipped
+    spike: Annotated[float, Field(gt=1)] | None = 10.0
     ema_images: Positive = 50_000  # time constant of the average, never over a tenth of the run
     text_drop: Annotated[float, Field(ge=0, le=1)] = 0.1
     crop: Positive | None = None  # super-resolution trains on crops of this side, in output pixels

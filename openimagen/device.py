@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 MEMINFO = Path("/proc/meminfo")  # Linux's
-CGROUP = Path("/sys/fs/cgroup")  # and a container's own limit
+CGROUP = Path("/sys/fs/cgroup")  # and the limits of containers and jobs,
+OWN_GROUP = Path("/proc/self/cgroup")  # of which this process is in one
 
 
 def find_device(name: str | None = None) -> torch.device:
@@ -42,7 +43,22 @@ def free_memory(device: torch.device) -> int | None:
         return None
     found = re.search(r"MemAvailable:\s*(\d+) kB", MEMINFO.read_text())
     free = [1024 * int(found[1])] if found else []
-    limit, used = (CGROUP / f"memory.{name}" for name in ("max", "current"))
-    if limit.exists() and (most := limit.read_text().strip()) != "max":
-        free.append(max(0, int(most) - int(used.read_text())))
+    free += [left for group in _groups() if (left := _left(group)) is not None]
     return min(free, default=None)
+
+
+def _groups() -> list[Path]:
+    """Folders of the control groups that this process is in, the innermost first."""
+    own = re.search(r"^0::/(.*)$", OWN_GROUP.read_text(), re.M) if OWN_GROUP.exists() else None
+    inner = CGROUP / (own[1] if own else "")
+    return [group for group in (inner, *inner.parents) if group.is_relative_to(CGROUP)]
+
+
+def _left(group: Path) -> int | None:
+    """Bytes that a control group may still take: files in the cache give way. None: no limit."""
+    limit = group / "memory.max"
+    if not limit.exists() or (most := limit.read_text().strip()) == "max":
+        return None
+    cached = re.findall(r"^(?:in)?active_file (\d+)$", (group / "memory.stat").read_text(), re.M)
+    used = int((group / "memory.current").read_text()) - sum(map(int, cached))
+    return max(0, int(most) - used)

@@ -3,6 +3,7 @@
 Never a pickle, neither written nor read: a model folder is anybody's.
 """
 
+import glob
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -43,11 +44,11 @@ def save(cascade: Cascade, folder: Path, dtype: torch.dtype | None = None) -> No
     """Write the cascade's trained stages and its `model.json`; weights in `dtype` if given.
 
     Whole or invisible: weights have their hash in their names, so that none replaces another;
-    `model.json`, renamed into place, turns to the new ones. Those it named before are deleted.
-    Stages with the same weights share a file.
+    `model.json`, renamed into place, turns to the new ones. Those it named before are deleted, and
+    what saves that were cut short have left. Stages with the same weights share a file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    before = _weights_in(folder)
+    before = _weights_in(folder) | _left_in(folder, [stage.config.name for stage in cascade.stages])
     weights: dict[str, WeightsFile] = {}
     for stage in cascade.stages:
         if stage.net is not None:
@@ -66,6 +67,14 @@ def _weights_in(folder: Path) -> set[str]:
     except ValueError:
         return set()
     return {file for file in files if _is_plain(file)}
+
+
+def _left_in(folder: Path, stages: Sequence[str]) -> set[str]:
+    """Files as saving these stages makes them, finished or not."""
+    hashed = "-" + 8 * "[0-9a-f]" + ".safetensors"
+    patterns = [glob.escape(name) + hashed for name in stages if _is_plain(f"{name}.safetensors")]
+    found = (path for pattern in patterns for path in folder.glob(pattern + "*"))
+    return {path.name for path in found if path.suffix in (".safetensors", ".partial")}
 
 
 def _is_plain(file: str) -> bool:

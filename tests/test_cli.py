@@ -58,14 +58,27 @@ def loaded_by(words: list[str]) -> set[str]:
     return set(done.stderr.split())
 
 
-@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["train", "--help"], ["evaluate", "rate", "--help"], ["--version"]]
+)
 def test_help_does_not_wait_for_torch(words: list[str]) -> None:
     slow = {"torch", "numpy", "transformers", "PIL", "openimagen.config"}
     assert not slow & loaded_by(words)
 
 
 @pytest.mark.parametrize(
-    "command", ["generate", "models", "train", "data", "data icons", "data check", "data embed"]
+    "command",
+    [
+        "generate",
+        "models",
+        "train",
+        "data",
+        "data icons",
+        "data check",
+        "data embed",
+        "evaluate",
+        "evaluate rate",
+    ],
 )
 def test_every_command_has_help(command: str) -> None:
     result = run(*command.split(), "--help")
@@ -354,15 +367,24 @@ def test_sigterm_to_every_process_of_a_run_saves_and_resume_ends_it(
     ],
 )
 def test_sigterm_where_nothing_is_to_be_saved_ends_a_run_as_well(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, said: str
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    where: str,
+    said: str,
 ) -> None:
+    def leave(status: int) -> None:
+        raise SystemExit(status)
+
     before = signal.getsignal(signal.SIGTERM)
     words = ("train", "tiny", "--data", folder, "--out", tmp_path / "run", "--images", 16)
     with monkeypatch.context() as patch:
+        patch.setattr("os._exit", leave)
         patch.setattr(f"openimagen.{where}", lambda *_: signal.raise_signal(signal.SIGTERM))
         result = run(*words, "--stage", "base")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr.splitlines()[-1] == f"openimagen: {said}"
+    assert capfd.readouterr().err == f"openimagen: {said}\n"
     assert signal.getsignal(signal.SIGTERM) is before
     resume = ["--resume"] if "resume" in said else []
     assert run(*words, "--stage", "base", *resume).exit_code == 0

@@ -57,6 +57,7 @@ def test_sides_are_whole_multiples() -> None:
     ("setting", "fix"),
     [
         ("train.base.learning_rate=-1", "greater than or equal to 0"),
+        ("train.base.spike=0.5", "greater than 1"),  # or every step would be one
         ("train.base.learning_rate=NaN", "finite"),
         ("train.base.betas=[2, 3]", "less than 1"),
         ("train.base.seed=-1", "greater than or equal to 0"),

@@ -144,6 +144,31 @@ def test_a_save_cut_short_leaves_the_old_model(
     assert torch.equal(after["sr32"]["stem.bias"], before["sr32"]["stem.bias"])
 
 
+@pytest.mark.parametrize(("act", "times"), [("replace", 1), ("unlink", 0)])
+def test_what_a_save_cut_short_left_goes_with_the_next(
+    tiny: Cascade, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, act: str, times: int
+) -> None:
+    """Half a file; and one that model.json did not name any more."""
+    real, left = getattr(Path, act), iter(range(times))
+
+    def cut_short(*given: Any, **more: Any) -> Any:  # noqa: ANN401  (as Path has it)
+        if next(left, None) is None:
+            raise OSError("disk full")
+        return real(*given, **more)
+
+    mine = {"sr32-mine.safetensors", "mine-01234567.safetensors"}
+    for name in mine:
+        (tiny_folder / name).touch()
+    change_weights(tiny)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="disk full"):
+        patch.setattr(Path, act, cut_short)
+        save(tiny, tiny_folder)
+    change_weights(tiny)
+    save(tiny, tiny_folder)
+    weights = {weights_file(tiny_folder, stage).name for stage in ("base", "sr32", "sr64")}
+    assert {path.name for path in tiny_folder.iterdir()} == {"model.json"} | mine | weights
+
+
 def test_saving_never_writes_or_deletes_outside_its_folder(tiny: Cascade, tmp_path: Path) -> None:
     precious = tmp_path / "precious.safetensors"
     precious.write_text("mine")

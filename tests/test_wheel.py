@@ -23,6 +23,8 @@ def test_the_wheel_draws_outside_the_checkout(tmp_path: Path) -> None:
     found = subprocess.run(where, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert Path(found.stdout.strip()).is_relative_to(site)  # not the checkout
 
+    assert (site / "openimagen/evaluate/study/page/index.html").is_file()
+
     command = [sys.executable, "-m", "openimagen", "generate", "a red apple", "--size", "256"]
     subprocess.run([*command, "--out", "apple.png"], cwd=tmp_path, env=environment, check=True)
     with Image.open(tmp_path / "apple.png") as picture:

@@ -1,76 +1,17 @@
-"""Image files in, pixels out: decode whatever people have, crop, shrink, convert.
+"""Pictures as tensors, and how they are read (`decode`, for whom torch is too slow to import).
 
 Inside the library a picture is a tensor [3 h w]: uint8 when stored, float in [-1, 1] when computed.
 """
 
-import warnings
-from io import BytesIO
-from pathlib import Path
-
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
-MAX_PIXELS = 89_478_485  # where Pillow starts to warn: a quarter of a gigabyte of RGB
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # all that Pillow may try: no PostScript
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # `load` refuses them
+from openimagen.data.decode import FORMATS, MAX_PIXELS, load, square
 
-
-def load(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode a picture as RGB, upright; transparency shows white, an animation its first frame.
-
-    What a file contains counts, not what its name ends in. Raises ValueError, naming the reason,
-    and the file if it is one, for whatever cannot be decoded or has more than `max_pixels`; the
-    latter is refused before decoding.
-    """
-    name = f"{source}: " if isinstance(source, Path) else ""
-    try:
-        with BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
-            if not file.read(1):
-                raise ValueError("the file is empty")
-            file.seek(0)
-            with Image.open(file, formats=FORMATS) as image:
-                if image.width * image.height > max_pixels:
-                    raise Image.DecompressionBombError(f"{image.width} x {image.height}")
-                return _to_rgb(ImageOps.exif_transpose(image))
-    except Image.DecompressionBombError as error:  # also Pillow's, at twice its limit
-        raise ValueError(f"{name}over {max_pixels} pixels: {error}") from error
-    except UnidentifiedImageError as error:
-        raise ValueError(
-            f"{name}no picture of a kind that is read: {', '.join(FORMATS)}"
-        ) from error
-    except Exception as error:  # Pillow's decoders raise all kinds
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ValueError(f"{name}{reason}") from error
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no agreed range; save it with 8 or 16 bits")
-    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip
-        grey = (np.asarray(image).astype(np.int64) + 128) // 257
-        return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        picture = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, picture).convert("RGB")
-    return image.convert("RGB")
-
-
-def square(image: Image.Image, side: int) -> Image.Image:
-    """The centre of the picture, `side` x `side`, antialiased.
-
-    A whole factor averages areas, so that two pictures of one source agree as a low-resolution
-    pair; any other factor is Lanczos.
-    """
-    edge = min(image.size)
-    left, top = (image.width - edge) // 2, (image.height - edge) // 2
-    centre = image.crop((left, top, left + edge, top + edge))
-    if edge % side == 0:
-        return centre.reduce(edge // side)
-    return centre.resize((side, side), Image.Resampling.LANCZOS)
+__all__ = ["FORMATS", "MAX_PIXELS", "load", "square", "to_float", "to_pil", "to_tensor"]
 
 
 def to_tensor(image: Image.Image) -> UInt8[Tensor, "3 h w"]:

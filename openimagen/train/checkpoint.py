@@ -166,6 +166,9 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (Exception, CheckpointException) as error:  # torch's own is no Exception
+        for reason, _ in getattr(error, "failures", {}).values():
+            if not isinstance(reason, Exception):
+                raise reason from None  # Ctrl-C or SIGTERM came: nothing is damaged
         raise ValueError(
             f"{path} cannot be read: delete it to go on from the one before"
         ) from error

@@ -77,9 +77,11 @@ def check_memory(
     if free is None or needs <= free:
         return said if free is None else f"{said}, {_size(free)} are free"
     key = f"train.{stage.name}"
-    room = int((free - memory.peak(share, 0)) // (COMING_AND_GOING * memory.kept))
-    if room >= 1:
+    each = COMING_AND_GOING * memory.kept
+    if room := max(0, int((free - memory.peak(share, 0)) // each)):
         fix = f"{key}.accumulate={-(-share // room)}"
+    elif memory.peak(1, 1) <= free:  # but not the pictures of a whole batch, whatever its parts
+        fix = f"{key}.batch={ranks * int((free - memory.peak(0, 0)) // (memory.picture + each))}"
     elif not train.checkpoint_activations:
         fix = f"{key}.checkpoint_activations=true"
     elif ranks > 1 and train.parallel == "ddp":

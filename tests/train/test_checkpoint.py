@@ -81,3 +81,18 @@ def test_a_damaged_one_is_a_clear_error(tmp_path: Path, file: str) -> None:
     damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
     with pytest.raises(ValueError, match="000000000001 cannot be read"):
         checkpoint.load(path, state(0))
+
+
+@pytest.mark.parametrize("place", ["read_metadata", "read_data"])
+def test_reading_that_is_stopped_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    path = save(tmp_path, state(1), 1, keep=1)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(checkpoint.FileSystemReader, place, stop)
+        checkpoint.load(path, state(0))
+    assert loaded(path) == 1

@@ -1,5 +1,7 @@
 """The memory told beforehand is that of the step, counted while it runs."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from small import small_stage, small_train
@@ -126,6 +128,15 @@ def test_what_will_not_fit_is_refused_with_the_setting_to_change(
     if "accumulate" in fix:
         assert "free: --set" in str(refusal.value)
         check(train.model_copy(update={"accumulate": int(fix[-1])}))
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_batch_whose_pictures_alone_will_not_fit_has_to_be_smaller(ranks: int) -> None:
+    memory, free = replace(MEMORY, picture=GIB // 2), peak(4)
+    train = small_train(batch=1000)
+    with pytest.raises(ValueError, match=f"free: --set train.base.batch={3 * ranks}$"):
+        check_memory(small_stage(), train, memory, ranks, free)
+    check_memory(small_stage(), small_train(batch=3 * ranks), memory, ranks, free)
 
 
 def test_the_blocks_reckoned_with_are_those_computed_again() -> None:

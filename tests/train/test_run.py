@@ -24,7 +24,7 @@ from openimagen.recipes import override
 from openimagen.text import TextEncoder
 from openimagen.train import loop
 from openimagen.train.loop import Interrupted
-from openimagen.train.run import make_trainee, train
+from openimagen.train.run import check_room, make_trainee, train
 from openimagen.train.trainee import Trainee
 
 
@@ -185,6 +185,21 @@ def test_a_run_that_will_not_fit_is_refused_before_anything_is_written(
     with pytest.raises(ValueError, match=r"base: 0\.1M.*, but 66 MiB are free: --set"):
         train(recipe, folder, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
+
+
+def test_every_stage_needs_room_beside_the_other_processes_of_its_machine(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free, cpu = 100 * 2**20, torch.device("cpu")
+    monkeypatch.setattr("openimagen.train.run.free_memory", lambda device: free)
+    names, large = ["base", "sr32"], override(recipe, ["train.sr32.batch=4000"])
+    check_room(recipe, names, cpu)
+    check_room(large, ["base"], cpu)
+    with pytest.raises(ValueError, match=r"sr32: .*, but 100 MiB are free"):
+        check_room(large, names, cpu)
+    monkeypatch.setattr("openimagen.train.parallel.local_ranks", lambda: 4)
+    with pytest.raises(ValueError, match=r"base: .*, but 25 MiB are free"):
+        check_room(recipe, names, cpu)
 
 
 def test_held_out_pictures_are_counted_and_measured_on(
