@@ -55,7 +55,9 @@ class View:
 
     def show(self, image: Image.Image, window: tuple[slice, slice]) -> UInt8[Tensor, "3 h w"]:
         """The pixels of the window."""
-        return to_tensor(square(image, self.side))[:, *window].contiguous()
+        rows, columns = (part.indices(self.side) for part in window)
+        whole = square(image, self.side)
+        return to_tensor(whole.crop((columns[0], rows[0], columns[1], rows[1])))
 
     def batch(
         self, examples: Sequence[Example], tickets: Sequence[int], faults: Mapping[str, str]

@@ -29,8 +29,9 @@ from openimagen.train.step import seed_of
 from openimagen.train.trainee import Trainee
 from openimagen.unet import UNet
 
-FREE = (  # between starts: how long, how computed, and what tames a run that went wrong
+FREE = (  # between starts: how long, how computed, when seen, and what tames a run gone wrong
     *("images", "accumulate", "parallel", "checkpoint_activations", "compile"),
+    *("checkpoint_images", "preview_images", "preview_prompts", "keep"),
     *("learning_rate", "clip", "spike"),
 )
 
@@ -188,7 +189,7 @@ def changes(begun: Recipe, now: Recipe) -> list[str]:
     return [
         f"{key} was {before.get(key)}, is {after.get(key)}"
         for key in before | after
-        if before.get(key) != after.get(key) and key not in free
+        if before.get(key) != after.get(key) and ".".join(key.split(".")[:3]) not in free
     ]
 
 

@@ -291,7 +291,9 @@ def test_a_finished_run_can_be_made_longer_but_not_repeated(
     train(recipe, folder, done, resume=True, device="cpu")
     assert (weights_in(done / "export"), curve(done)) == (before, log)
     assert not dropped.exists()
-    longer = override(recipe, ["train.base.images=40"])
+    when = ["train.base.checkpoint_images=8", "train.base.keep=1", "train.base.preview_images=8"]
+    prompts = 'train.base.preview_prompts=["a red disc"]'
+    longer = override(recipe, ["train.base.images=40", *when, prompts])
     train(longer, folder, done, resume=True, device="cpu")
     after = weights_in(done / "export")
     assert after["sr32"] == before["sr32"] and after["base"] != before["base"]
