@@ -65,7 +65,18 @@ def test_help_does_not_wait_for_torch(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["generate", "models", "train", "data", "data icons", "data check", "data embed"]
+    "command",
+    [
+        "generate",
+        "models",
+        "train",
+        "data",
+        "data icons",
+        "data check",
+        "data embed",
+        "evaluate",
+        "evaluate quality",
+    ],
 )
 def test_every_command_has_help(command: str) -> None:
     result = run(*command.split(), "--help")
