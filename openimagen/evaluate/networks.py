@@ -1,12 +1,14 @@
 """Feature networks by their names on the command line."""
 
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
 from openimagen.evaluate.features import EffLite2, Features
-
-Load = Callable[[str | None, torch.device], Features]
+from openimagen.evaluate.inception import FILE, Inception
+from openimagen.evaluate.transformer_features import CLIP_HUB, DINO_HUB, load_clip, load_dinov2
 
 
 def load_features(name: str, weights: str | None, device: torch.device) -> Features:
@@ -22,4 +24,18 @@ def _lite2(weights: str | None, device: torch.device) -> Features:
     return EffLite2(device)
 
 
-NETWORKS: dict[str, Load] = {"efflite2": _lite2}
+def _inception(weights: str | None, device: torch.device) -> Features:
+    if weights is None:
+        raise ValueError(f"inception needs its weights: give the published {FILE} as --weights")
+    network = Inception(Path(weights), device)
+    if network.name != "Inception":
+        warnings.warn(f"{weights} is not the published {FILE}: no figure is FID", stacklevel=3)
+    return network
+
+
+NETWORKS: dict[str, Callable[[str | None, torch.device], Features]] = {
+    "efflite2": _lite2,
+    "inception": _inception,
+    "clip": lambda weights, device: load_clip(weights or CLIP_HUB, device),
+    "dinov2": lambda weights, device: load_dinov2(weights or DINO_HUB, device),
+}
