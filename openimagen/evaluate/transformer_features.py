@@ -65,10 +65,8 @@ def load_clip(name: str = CLIP_HUB, device: torch.device | str = "cpu") -> Trans
     net: Module = from_transformers(CLIPVisionModelWithProjection, folder, torch.float32)
     net.requires_grad_(False).to(device)
     config = cast(Any, net.config)
-    published = LARGE | {"image_size": 336, "hidden_act": "quick_gelu"}
-    called = "CLIP" if _is(config, published) else f"CLIP-{_size(config)}-{config.image_size}"
     return TransformerFeatures(
-        called,
+        clip_name(config),
         config.projection_dim,
         config.image_size,
         lambda batch: net(pixel_values=batch).image_embeds,
@@ -91,7 +89,7 @@ def load_dinov2(name: str = DINO_HUB, device: torch.device | str = "cpu") -> Tra
     net.requires_grad_(False).to(device)
     config = cast(Any, net.config)
     return TransformerFeatures(
-        "DINOv2" if _is(config, LARGE) else f"DINOv2-{_size(config)}",
+        dinov2_name(config),
         config.hidden_size,
         DINO_SIDE,
         lambda batch: net(pixel_values=batch).pooler_output,
@@ -101,7 +99,18 @@ def load_dinov2(name: str = DINO_HUB, device: torch.device | str = "cpu") -> Tra
     )
 
 
-def _is(config: Any, numbers: dict[str, Any]) -> bool:  # noqa: ANN401  (transformers')
+def clip_name(config: Any) -> str:  # noqa: ANN401  (transformers')
+    """What features of this network are called."""
+    is_published = _is(config, LARGE | {"image_size": 336, "hidden_act": "quick_gelu"})
+    return "CLIP" if is_published else f"CLIP-{_size(config)}-{config.image_size}"
+
+
+def dinov2_name(config: Any) -> str:  # noqa: ANN401
+    """What features of this network are called."""
+    return "DINOv2" if _is(config, LARGE) else f"DINOv2-{_size(config)}"
+
+
+def _is(config: Any, numbers: dict[str, Any]) -> bool:  # noqa: ANN401
     return all(getattr(config, key) == value for key, value in numbers.items())
 
 

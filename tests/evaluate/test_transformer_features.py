@@ -11,8 +11,9 @@ from things import THINGS, thing
 from torch import Tensor, nn
 
 from openimagen.data.images import to_float, to_tensor
+from openimagen.evaluate.distances import name_of
 from openimagen.evaluate.networks import load_features
-from openimagen.evaluate.transformer_features import LARGE, _is, load_clip, load_dinov2
+from openimagen.evaluate.transformer_features import clip_name, dinov2_name, load_clip, load_dinov2
 
 CPU = torch.device("cpu")
 
@@ -128,13 +129,15 @@ def test_features_say_what_they_are(clip: Path, dino: Path) -> None:
 def test_the_bare_name_is_the_published_network_s() -> None:
     from transformers import CLIPVisionConfig, Dinov2Config
 
-    large = LARGE | {"num_attention_heads": 16}
-    published = LARGE | {"image_size": 336, "hidden_act": "quick_gelu"}
-    assert _is(CLIPVisionConfig(**large, image_size=336), published)
-    assert not _is(CLIPVisionConfig(**large, image_size=224), published)
-    assert not _is(CLIPVisionConfig(**large, image_size=336, hidden_act="gelu"), published)
-    assert _is(Dinov2Config(**large), LARGE) and not _is(Dinov2Config(patch_size=14), LARGE)
-    assert LARGE == {"hidden_size": 1024, "num_hidden_layers": 24, "patch_size": 14}
+    large = {"hidden_size": 1024, "num_hidden_layers": 24, "patch_size": 14,
+             "num_attention_heads": 16}  # fmt: skip
+    assert clip_name(CLIPVisionConfig(**large, image_size=336)) == "CLIP"
+    assert name_of("cmmd", "CLIP") == "CMMD"
+    assert clip_name(CLIPVisionConfig(**large, image_size=224)) == "CLIP-L/14-224"
+    assert clip_name(CLIPVisionConfig(**large, image_size=336, hidden_act="gelu")) != "CLIP"
+    assert clip_name(CLIPVisionConfig(patch_size=32)) == "CLIP-B/32-224"
+    assert dinov2_name(Dinov2Config(**large)) == "DINOv2"
+    assert dinov2_name(Dinov2Config(patch_size=14)) == "DINOv2-B/14"
 
 
 # --- what is refused ------------------------------------------------------------------------------
