@@ -75,7 +75,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Make and look at captioned pictures.")
 app.add_typer(data_app, name="data")
-evaluate_app = typer.Typer(no_args_is_help=True, help="Measure a model; let people judge it.")
+evaluate_app = typer.Typer(no_args_is_help=True, help="Measure pictures; let people judge them.")
 app.add_typer(evaluate_app, name="evaluate")
 
 
@@ -365,3 +365,33 @@ def rate(
         raise ValueError("--json prints a result: use it with --results or --invite")
     else:
         serve(folder, door, typer.echo)
+
+
+@evaluate_app.command()
+def quality(
+    real: Annotated[
+        str, typer.Argument(help="Real pictures: a folder, captioned or not, or shards.")
+    ],
+    fake: Annotated[str, typer.Argument(help="Drawn ones, as from generate --out FOLDER.")],
+    features: Annotated[
+        str, typer.Option(help="efflite2 (works offline), inception, clip or dinov2.")
+    ] = "efflite2",
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Of the features: inception's file; a folder or hub id of the others."),
+    ] = None,
+    side: Annotated[
+        int | None, typer.Option(min=1, help="Bring pictures to this side, by bicubic.")
+    ] = None,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """How close drawn pictures are to real ones: every distance, with its interval."""
+    from openimagen.device import find_device
+    from openimagen.evaluate.networks import load_features
+    from openimagen.evaluate.quality import quality as measure
+    from openimagen.progress import progress_bar
+
+    network = load_features(features, weights, find_device(device))
+    found = measure(Path(real), Path(fake), network, side, progress_bar)
+    typer.echo(json.dumps(found.figures(), indent=1) if as_json else str(found))

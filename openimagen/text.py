@@ -188,7 +188,7 @@ def _load_t5(folder: Path, dtype: torch.dtype) -> Network:
     """T5's encoder half (Raffel et al., 2020), the paper's choice."""
     from transformers.models.t5.modeling_t5 import T5EncoderModel
 
-    model = _from_transformers(T5EncoderModel, folder, dtype)
+    model = from_transformers(T5EncoderModel, folder, dtype)
     return Network(
         model, lambda ids, mask: model(ids, mask).last_hidden_state, width=model.config.d_model
     )
@@ -198,7 +198,7 @@ def _load_clip(folder: Path, dtype: torch.dtype) -> Network:
     """CLIP's text half (Radford et al., 2021), its penultimate layer as in the paper."""
     from transformers.models.clip.modeling_clip import CLIPTextModel
 
-    model = _from_transformers(CLIPTextModel, folder, dtype)
+    model = from_transformers(CLIPTextModel, folder, dtype)
     return Network(
         model,
         lambda ids, mask: model(ids, mask, output_hidden_states=True).hidden_states[-2],
@@ -207,7 +207,7 @@ def _load_clip(folder: Path, dtype: torch.dtype) -> Network:
     )
 
 
-def _from_transformers(kind: type[Module], folder: Path, dtype: torch.dtype) -> Module:
+def from_transformers(kind: type[Module], folder: Path, dtype: torch.dtype) -> Module:
     """One half of a model with all its weights, and no report on the other half's."""
     from transformers.utils import logging
 

@@ -78,6 +78,7 @@ def test_help_does_not_wait_for_torch(words: list[str]) -> None:
         "data embed",
         "evaluate",
         "evaluate rate",
+        "evaluate quality",
     ],
 )
 def test_every_command_has_help(command: str) -> None:

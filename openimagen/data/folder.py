@@ -20,7 +20,7 @@ METADATA_NAMES = {"metadata.jsonl", "metadata.csv"}
 
 @dataclass(frozen=True)
 class Picture:
-    """An image file and its captions, at least one."""
+    """An image file and its captions, at least one where they are asked for."""
 
     path: Path
     captions: tuple[str, ...]
@@ -83,6 +83,13 @@ def list_folder(path: Path) -> Pictures:
             faults.setdefault(_name(file, root), f"no caption: put {file.stem}.txt beside it")
     pairs = tuple(Picture(file, tuple(texts)) for file, texts in sorted(captions.items()) if texts)
     return Pictures(pairs, faults)
+
+
+def list_pictures(path: Path) -> Pictures:
+    """The picture files of a folder, none opened yet; captions are neither needed nor read."""
+    root = Path(os.path.abspath(path))
+    files = [file for file in visible_files(root) if file.suffix.lower() in IMAGE_SUFFIXES]
+    return Pictures(tuple(Picture(file, ()) for file in files if file.is_file()), {})
 
 
 def visible_files(root: Path, pattern: str = "*") -> list[Path]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture, still encoded, and its captions, at least one."""
+    """A picture, still encoded, and its captions, at least one where they are asked for."""
 
     name: str
     image: bytes

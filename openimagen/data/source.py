@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Literal
 
-from openimagen.data.folder import Pictures, list_folder, visible_files
+from openimagen.data.folder import Pictures, list_folder, list_pictures, visible_files
 from openimagen.data.images import load
 from openimagen.data.parquet import read_parquet
 from openimagen.data.sample import Fault, Item
@@ -63,6 +63,20 @@ def open_source(path: Path) -> Source:
             first_fault = first_fault or f" ({fault.name}: {fault.reason})"
     missing = "has no usable pair of picture and caption"
     raise ValueError(f"{path} {missing}{first_fault}: give {FORMATS}")
+
+
+def open_pictures(path: Path) -> Source:
+    """As `open_source`, but the pictures in a folder need no captions, which are not read.
+
+    Raises ValueError if there is nothing to read; none is decoded yet where it is a folder.
+    """
+    if not path.is_dir():
+        return open_source(path)
+    if (pictures := list_pictures(path)).pairs:
+        return pictures
+    if any(visible_files(path, f"*.{kind}") for kind in READERS):
+        return open_source(path)
+    raise ValueError(f"{path} has no picture: give a folder of pictures, or of captioned shards")
 
 
 def _candidates(path: Path) -> Iterator[Source]:

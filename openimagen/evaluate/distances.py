@@ -144,7 +144,7 @@ def _check(real: Tensor, fake: Tensor, kinds: Sequence[str]) -> None:
         raise ValueError(f"no distance {strangers[0]!r}: choose from {', '.join(KINDS)}")
     for side, rows in (("real", real), ("fake", fake)):
         for kind in kinds:
-            if len(rows) < (least := _least(kind)):
+            if len(rows) < (least := pictures_needed(kind)):
                 raise ValueError(f"{kind} of {len(rows)} {side} pictures: give at least {least}")
         if not rows.isfinite().all():
             raise ValueError(f"{side} features are not finite: are the pictures?")
@@ -154,8 +154,8 @@ def _check(real: Tensor, fake: Tensor, kinds: Sequence[str]) -> None:
         )
 
 
-def _least(kind: str) -> int:
-    """Pictures a side: two vary; a ball takes k neighbours, and one more for the interval."""
+def pictures_needed(kind: str) -> int:
+    """Of each side: two vary; a ball takes k neighbours, and one more for the interval."""
     neighbours = {"precision": K, "recall": K, "density": K_DENSITY, "coverage": K_DENSITY}
     return neighbours.get(kind, 0) + 2
 

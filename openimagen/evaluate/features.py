@@ -42,12 +42,17 @@ class Features(Protocol):
 
 def resized(picture: UInt8[Tensor, "3 h w"] | Float[Tensor, "3 h w"], side: int) -> Tensor:
     """A picture stretched to [3 side side], antialiased bicubic, as float in 0..255."""
-    levels = picture.float() if picture.dtype == torch.uint8 else (picture.float() + 1) * 127.5
-    scaled = interpolate(levels[None], (side, side), mode="bicubic", antialias=True)[0]
+    scaled = interpolate(levels(picture)[None], (side, side), mode="bicubic", antialias=True)[0]
     return scaled.clamp(0, 255)  # bicubic overshoots at edges
 
 
-def _pixels(picture: Image.Image | Tensor) -> Tensor:
+def levels(picture: UInt8[Tensor, "3 h w"] | Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
+    """Pixels as float in 0..255, from uint8 or from float in [-1, 1]."""
+    return picture.float() if picture.dtype == torch.uint8 else (picture.float() + 1) * 127.5
+
+
+def pixels(picture: Image.Image | Tensor) -> Tensor:
+    """A picture as a tensor. ValueError if it is not RGB."""
     if isinstance(picture, Tensor):
         return picture
     if picture.mode != "RGB":
@@ -55,7 +60,8 @@ def _pixels(picture: Image.Image | Tensor) -> Tensor:
     return to_tensor(picture)
 
 
-def _batches(pictures: Iterable[Tensor]) -> Iterator[Float[Tensor, "b 3 side side"]]:
+def batches(pictures: Iterable[Tensor]) -> Iterator[Float[Tensor, "b 3 side side"]]:
+    """Pictures of one size, `BATCH` at a time."""
     batch: list[Tensor] = []
     for picture in pictures:
         batch.append(picture)
@@ -93,8 +99,8 @@ class EffLite2:
     @torch.inference_mode()
     def __call__(self, pictures: Pictures) -> Float[Tensor, "n 1280"]:
         """Features of pictures; iterables are read as they are needed."""
-        prepared = (resized(_pixels(picture), self.side) for picture in pictures)
-        rows = [self._look(batch) for batch in _batches(prepared)]
+        prepared = (resized(pixels(picture), self.side) for picture in pictures)
+        rows = [self._look(batch) for batch in batches(prepared)]
         return torch.cat(rows) if rows else torch.empty(0, self.width)
 
     def _look(self, batch: Float[Tensor, "b 3 260 260"]) -> Float[Tensor, "b 1280"]:

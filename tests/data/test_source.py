@@ -7,7 +7,7 @@ from shard_files import picture, write_img2dataset, write_parquet, write_tar
 
 from openimagen.data.folder import Pictures
 from openimagen.data.sample import Sample
-from openimagen.data.source import Shards, expand, open_source
+from openimagen.data.source import Shards, expand, open_pictures, open_source
 
 
 def captions_of(path: Path) -> list[str]:
@@ -81,6 +81,20 @@ def test_a_missing_shard_is_named(tars: Path) -> None:
 )
 def test_braces_stand_for_what_a_shell_makes_of_them(pattern: str, names: list[str]) -> None:
     assert expand(pattern) == names
+
+
+def test_pictures_of_a_folder_need_no_captions(tars: Path, tmp_path: Path) -> None:
+    """Nor are text files, hidden ones or folders pictures, whatever they are called."""
+    folder = put(put(tmp_path / "plain", "b.PNG", picture(0)), "a.txt", b"no picture beside it")
+    put(folder / "deep", "a.jpg", picture(1, "JPEG"))
+    put(folder, ".hidden.png", picture(2))
+    (folder / "folder.png").mkdir()
+    names = [Path(item.name).relative_to(folder) for item in open_pictures(folder).samples()]
+    assert names == [Path("b.PNG"), Path("deep/a.jpg")]
+    assert open_pictures(tars) == open_source(tars)
+    assert open_pictures(tars / "00001.tar") == open_source(tars / "00001.tar")
+    with pytest.raises(ValueError, match=r"has no picture: give a folder of pictures"):
+        open_pictures(put(tmp_path / "none", "a.txt", b"no picture"))
 
 
 # --- what is nothing ------------------------------------------------------------------------------

@@ -1,12 +1,13 @@
 """Pictures that get worse step by step; models and corpora small enough to know the answer."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image, ImageChops, ImageDraw, ImageFilter
+from PIL import Image, ImageChops, ImageFilter
+from things import THINGS, grainy, noise, thing
 from torch import Tensor
 from typer import Typer
 from typer.testing import CliRunner
@@ -26,39 +27,6 @@ from openimagen.evaluate.retrieval import (
 )
 from openimagen.recipes.tiny import recipe
 from openimagen.unet import UNet
-
-
-def noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-# --- pictures -------------------------------------------------------------------------------------
-
-SHAPES: dict[str, Callable[[ImageDraw.ImageDraw, tuple[int, int, int]], None]] = {
-    "disc": lambda pen, colour: pen.ellipse((12, 12, 84, 84), colour),
-    "bar": lambda pen, colour: pen.rectangle((8, 36, 88, 60), colour),
-    "wedge": lambda pen, colour: pen.polygon([(48, 8), (88, 84), (8, 84)], colour),
-    "ring": lambda pen, colour: pen.ellipse((12, 12, 84, 84), None, colour, 12),
-    "cross": lambda pen, colour: pen.line((12, 12, 84, 84, 48, 48, 84, 12, 12, 84), colour, 14),
-}
-COLOURS = {"red": (200, 40, 40), "blue": (40, 70, 190)}
-THINGS = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
-
-
-def thing(name: str, style: str = "flat") -> Image.Image:
-    """A coloured shape, flat, or outlined on grey and smaller."""
-    colour, shape = name.split()
-    image = Image.new("RGB", (96, 96), "white" if style == "flat" else (225, 225, 225))
-    SHAPES[shape](ImageDraw.Draw(image), COLOURS[colour])
-    if style == "flat":
-        return image
-    edges = image.filter(ImageFilter.FIND_EDGES).convert("L").point(lambda x: 255 - min(4 * x, 255))
-    return ImageChops.multiply(image, edges.convert("RGB")).resize((80, 80)).rotate(6, expand=True)
-
-
-def grainy(image: Image.Image, amount: float) -> Image.Image:
-    levels = noise(image.height, image.width, 3).mul(128).add(128).clamp(0, 255).byte()
-    return Image.blend(image, Image.fromarray(levels.numpy()), amount)
 
 
 def test_worse_pictures_score_lower() -> None:
