@@ -19,9 +19,8 @@ OUT=${OUT:-/runs/base}  # on a file system that all machines see
 
 # Slurm starts each process, so that each gets the signal itself and has all of the ten minutes.
 # torchrun's names, by which the processes find each other:
-MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-MASTER_PORT=$((20000 + SLURM_JOB_ID % 10000))
-export MASTER_ADDR MASTER_PORT OMP_NUM_THREADS=1
+mapfile -t machines < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+export MASTER_ADDR=${machines[0]} MASTER_PORT=$((20000 + SLURM_JOB_ID % 10000)) OMP_NUM_THREADS=1
 export WORLD_SIZE=$SLURM_NTASKS LOCAL_WORLD_SIZE=$SLURM_NTASKS_PER_NODE
 
 resume=()
