@@ -1,5 +1,6 @@
 """Batches of one rank, in order, from either kind of data set; and where they stand, to go on."""
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -10,6 +11,7 @@ from dataclasses import asdict
 from importlib.util import find_spec
 from multiprocessing.process import BaseProcess
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
@@ -23,6 +25,7 @@ from openimagen.data.picture_stream import Place, Reader, Start, parts_of
 from openimagen.data.sample import Fault
 
 Examples = PictureSet | PictureStream
+WORKERS = WeakSet[BaseProcess]()  # of all loaders at work
 
 
 def loader(
@@ -66,7 +69,9 @@ class Loader(Iterator[Batch]):
             self._end()
             raise StopIteration
         if self._batches is None:
+            others = {*multiprocessing.active_children()}
             self._batches = self._begin()
+            WORKERS.update({*multiprocessing.active_children()} - others)
         batch = self._take(self._batches)
         self.number += 1
         self.dataset.faults.add(batch.faults)
@@ -120,6 +125,16 @@ def _serve(worker: int) -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+@atexit.register
+def _end_workers() -> None:
+    """After an error in the midst of reading, or Python would ask them to end, and wait."""
+    workers = list(WORKERS)
+    if workers:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler makes an error of it
+    for worker in workers:
+        worker.kill()
 
 
 def _end_with(process: BaseProcess) -> None:

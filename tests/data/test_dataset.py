@@ -88,12 +88,13 @@ def test_a_process_that_fails_while_it_reads_ends_and_so_do_its_workers(folder: 
 import multiprocessing, pathlib
 from openimagen.data.dataset import PictureSet, loader
 from openimagen.data.folder import read_folder
-for _ in loader(PictureSet(read_folder(pathlib.Path({str(folder)!r})), 16), 0, 600, 3, 2):
+batches = loader(PictureSet(read_folder(pathlib.Path({str(folder)!r})), 16), 0, 600, 3, 2)
+for _ in batches:
     print(*(child.pid for child in multiprocessing.active_children()), flush=True)
     raise RuntimeError("out of memory")
 """
     words = [sys.executable, "-c", script]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 1 and done.stderr.endswith("RuntimeError: out of memory\n")
     workers = done.stdout.split()
     assert len(workers) == 2 and not any(Path("/proc", pid).exists() for pid in workers)
