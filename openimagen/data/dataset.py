@@ -7,6 +7,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.util import find_spec
 from multiprocessing.process import BaseProcess
@@ -26,6 +27,7 @@ from openimagen.data.sample import Fault
 
 Examples = PictureSet | PictureStream
 WORKERS = WeakSet[BaseProcess]()  # of all loaders at work
+SIGNALS = (signal.SIGTERM, signal.SIGINT)  # that are for this process, not for them
 
 
 def loader(
@@ -70,7 +72,8 @@ class Loader(Iterator[Batch]):
             raise StopIteration
         if self._batches is None:
             others = {*multiprocessing.active_children()}
-            self._batches = self._begin()
+            with _holding_signals():
+                self._batches = self._begin()
             WORKERS.update({*multiprocessing.active_children()} - others)
         batch = self._take(self._batches)
         self.number += 1
@@ -114,13 +117,23 @@ def _as_it_is(batch: Any) -> Any:  # noqa: ANN401  (what torch may collate)
     return batch
 
 
+@contextmanager
+def _holding_signals() -> Iterator[None]:
+    """Have those that come wait: a worker that has just been started would die of them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(worker: int) -> None:
     """Have a worker end with the process that it works for, and leave signals to that one.
 
     Slurm, systemd and Ctrl-C send theirs to both; and torch's own watch over the parent does not
     see it die where a fork server stands in between.
     """
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
