@@ -29,12 +29,22 @@ def free_port() -> int:
         return door.getsockname()[1]
 
 
+def _heeds_ctrl_c() -> None:
+    """A background shell has its children ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Served:
     """A study being served."""
 
     def __init__(self, folder: Path, port: int) -> None:
         words = [*COMMAND, str(folder), "--port", str(port)]
-        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            words,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=_heeds_ctrl_c,
+        )
         assert self.process.stdout is not None
         self.said = ""
         for line in self.process.stdout:
