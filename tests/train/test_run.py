@@ -267,6 +267,10 @@ def test_wrong_requests_name_the_fix_and_write_nothing(
         ("try --device cpu", lambda: train(recipe, folder, out, device="nonsense")),
         ("leave --resume out", lambda: train(recipe, folder, out, resume=True)),
         ("no model folder", lambda: train(recipe, folder, out, init=empty)),
+        (
+            r"--out \S+/run lies in --data \S+: name a folder elsewhere",
+            lambda: train(recipe, tmp_path, out),
+        ),
     ]
     for fix, request in wrong:
         with pytest.raises(ValueError, match=fix):
