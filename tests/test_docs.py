@@ -29,9 +29,9 @@ def accepted(words: list[str]) -> bool:
     with command.make_context("openimagen", [*path]) as context:
         options = context.params
     if recipe := options.get("recipe"):
-        plan = recipes.override(recipes.load(recipe), options["settings"] or [])
+        plan = recipes.override(recipes.load(recipe), options.get("settings") or [])
         names = {stage.name for stage in plan.model.stages}
-        assert options["stage"] in {"all", *names}
+        assert options.get("stage", "all") in {"all", *names}
     return True
 
 
