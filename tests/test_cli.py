@@ -241,7 +241,7 @@ def test_embed_reports_in_words_or_json(folder: Path) -> None:
     words = ("--recipe", "tiny", "--set", 'train.base.preview_prompts=["a green square"]')
     told = json.loads(run("data", "embed", folder, *words, "--json").stdout)
     assert (told["encoder"], told["captions"], told["distinct"]) == ("minilm:64", 3, 3)
-    refused = run("train", "tiny", "--data", folder, "--out", folder / "run", *words[2:-1],
+    refused = run("train", "tiny", "--data", folder, "--out", folder.parent / "run", *words[2:-1],
                   'train.base.preview_prompts=["a grey square"]')  # fmt: skip
     assert refused.exit_code == 2 and 'as "a grey square": run `openimagen data' in refused.stderr
 

@@ -29,9 +29,9 @@ def accepted(words: list[str]) -> bool:
     with command.make_context("openimagen", [*path]) as context:
         options = context.params
     if recipe := options.get("recipe"):
-        plan = recipes.override(recipes.load(recipe), options["settings"] or [])
+        plan = recipes.override(recipes.load(recipe), options.get("settings") or [])
         names = {stage.name for stage in plan.model.stages}
-        assert options["stage"] in {"all", *names}
+        assert options.get("stage", "all") in {"all", *names}
     return True
 
 
@@ -84,7 +84,10 @@ printf '%s\\n' "rank $RANK of $WORLD_SIZE, $LOCAL_RANK of $LOCAL_WORLD_SIZE: $*"
 trap 'echo "rank $RANK stopped" >> "$HERE/ended"; exit 0' TERM
 case $DOES in
   made) if [ "$LOCAL_RANK" = 0 ]; then echo /runs/base/export; fi ;;
-  fails) if [ "$RANK" = 11 ]; then exit 1; fi; exec sleep 60 ;;
+  fails)
+    until [ "$(wc -l < "$HERE/started")" = 8 ]; do sleep 0.02; done
+    if [ "$RANK" = 11 ]; then exit 1; fi
+    exec sleep 60 ;;
   waits) for _ in {1..200}; do sleep 0.1; done ;;
 esac
 """

@@ -69,6 +69,8 @@ def joined(device: str | None) -> Iterator[torch.device]:
     if where.type not in ("cpu", "cuda"):
         raise ValueError(f"several processes cannot share {where}: add --device cpu")
     if where.type == "cuda":
+        if _local_rank() >= (gpus := torch.cuda.device_count()):
+            raise ValueError(f"a GPU for each process: start {gpus} of them on this machine")
         where = find_device(f"cuda:{_local_rank()}")
         torch.cuda.set_device(where)
     backend = "cpu:gloo,cuda:nccl" if where.type == "cuda" else "gloo"

@@ -60,6 +60,7 @@ def train(
     with parallel.joined(device) as where, telling_of_no_room(out):
         recipe = resolved(recipe, where)
         check_run(recipe, out, resume)
+        check_apart(data, out)
         source = open_source(data)
         if not (init or resume):
             check_fresh(recipe, chosen)
@@ -180,6 +181,12 @@ def check_run(recipe: Recipe, out: Path, resume: bool) -> None:
             f"Only {', '.join(FREE)} of a stage may change: restore the others, "
             "or name another folder"
         )
+
+
+def check_apart(data: Path, out: Path) -> None:
+    """Refuse a run among its own data, which would come to include the pictures that it draws."""
+    if data.is_dir() and out.resolve().is_relative_to(data.resolve()):
+        raise ValueError(f"--out {out} lies in --data {data}: name a folder elsewhere")
 
 
 def changes(begun: Recipe, now: Recipe) -> list[str]:

@@ -20,6 +20,7 @@ from openimagen.train.trainee import Trainee
 
 CACHE_BYTES = 8 * 2**30  # of decoded pictures, per stage, on disk
 WORKERS = 2  # processes that decode pictures where they are not decoded beforehand
+OTHER = ("path", "format", "pictures", "shards")  # by which data are known to be others
 
 
 def open_data(source: Source, trainee: Trainee, out: Path) -> Examples:
@@ -104,8 +105,11 @@ def report_data(data: Path, dataset: Examples, faults: Faults, out: Path) -> Non
         "named": {name.removeprefix(root + os.sep): why for name, why in named},
     }
     path = out / "data_report.json"
-    if not is_news(report, path):
+    known = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    if known and not is_news(report, known):
         return
+    if other := [key for key in OTHER if known.get(key, report.get(key)) != report.get(key)]:
+        line += f"; the run had {', '.join(f'{key} {known[key]}' for key in other)}"
     unfinished = path.with_suffix(".partial")
     text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
     unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")  # as JSON has it
@@ -114,11 +118,8 @@ def report_data(data: Path, dataset: Examples, faults: Faults, out: Path) -> Non
     print(line + skipped, file=sys.stderr)
 
 
-def is_news(report: dict[str, Any], path: Path) -> bool:
-    """Whether the report at `path` is of other data, or names less: a stage may know less yet."""
-    if not path.exists():
-        return True
-    known = json.loads(path.read_text("utf-8"))
+def is_news(report: dict[str, Any], known: dict[str, Any]) -> bool:
+    """Whether the report before is of other data, or names less: a stage may know less yet."""
     about = report.keys() - {"skipped", "reasons", "named"}
     return (
         any(known.get(key) != report[key] for key in about) or known["skipped"] < report["skipped"]

@@ -228,6 +228,18 @@ def test_a_batch_too_small_to_be_shared_is_refused(monkeypatch: pytest.MonkeyPat
         parallel.check_split(train.model_copy(update={"images": 73}))
 
 
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "find_device", lambda name: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with (
+        pytest.raises(ValueError, match="a GPU for each process: start 2 of them on this machine"),
+        parallel.joined(None),
+    ):
+        pass
+
+
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_the_ranks_parts_are_the_batch(
     dataset: PictureSet, monkeypatch: pytest.MonkeyPatch, ranks: int

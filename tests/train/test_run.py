@@ -129,6 +129,20 @@ def test_broken_and_uncaptioned_pictures_are_named(
     assert len(said) == 1 and said[0].startswith("data: 4 pictures, 4 captions; 2 skipped, see")
 
 
+def test_a_run_that_goes_on_with_other_pictures_says_so(
+    done: Path, recipe: Recipe, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    (other / "red-disc.png").unlink()
+    (other / "red-disc.txt").unlink()
+    longer = override(recipe, ["train.base.images=36"])
+    train(longer, other, done, stage="base", resume=True, device="cpu")
+    assert f"data: 5 pictures, 5 captions; the run had path {folder}, pictures 6\n" in (
+        capsys.readouterr().err
+    )
+
+
 @pytest.fixture(scope="module")
 def shards(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same pictures in two tar shards, the second cut in its last picture but one."""
@@ -253,6 +267,10 @@ def test_wrong_requests_name_the_fix_and_write_nothing(
         ("try --device cpu", lambda: train(recipe, folder, out, device="nonsense")),
         ("leave --resume out", lambda: train(recipe, folder, out, resume=True)),
         ("no model folder", lambda: train(recipe, folder, out, init=empty)),
+        (
+            r"--out \S+/run lies in --data \S+: name a folder elsewhere",
+            lambda: train(recipe, tmp_path, out),
+        ),
     ]
     for fix, request in wrong:
         with pytest.raises(ValueError, match=fix):
