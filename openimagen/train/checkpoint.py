@@ -61,7 +61,7 @@ class Writer:
         self.wait()
         self._target = self.folder / f"{images:012d}"
         if is_first():
-            clear(self.folder)
+            clear(self.folder, self.keep)
         _allow_one_process()
         writing = async_save(
             state,
@@ -127,8 +127,10 @@ def latest(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def clear(folder: Path) -> None:
-    """Delete what a killed process has left of checkpoints that it wrote or dropped."""
+def clear(folder: Path, keep: int) -> None:
+    """Delete what a killed process has left: halves of checkpoints, and more than `keep` whole."""
+    for old in _all(folder)[:-keep]:
+        _discard(old)
     for hidden in folder.glob(".[0-9]*"):
         shutil.rmtree(hidden)
 

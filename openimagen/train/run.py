@@ -207,8 +207,8 @@ def begin(recipe: Recipe, out: Path, given: Sequence[Stage]) -> None:
     config.json is a run: the stages are whole by then, and take their place.
     """
     out.mkdir(parents=True, exist_ok=True)
-    for name in recipe.train:
-        checkpoint.clear(out / "checkpoints" / name)
+    for name, train in recipe.train.items():
+        checkpoint.clear(out / "checkpoints" / name, train.keep)
     config, first = out / "config.json", out / ".begin"
     if not config.exists():
         shutil.rmtree(first, ignore_errors=True)

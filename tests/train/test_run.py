@@ -306,9 +306,11 @@ def test_a_finished_run_can_be_made_longer_but_not_repeated(
     before, log = weights_in(done / "export"), curve(done)
     dropped = done / "checkpoints/base/.000000000004.old"  # and then it was killed
     dropped.mkdir()
+    shutil.copytree(done / "checkpoints/sr32/000000000012", done / "checkpoints/sr32/000000000008")
     train(recipe, folder, done, resume=True, device="cpu")
     assert (weights_in(done / "export"), curve(done)) == (before, log)
     assert not dropped.exists()
+    assert len([*(done / "checkpoints/sr32").iterdir()]) == 3
     when = ["train.base.checkpoint_images=8", "train.base.keep=1", "train.base.preview_images=8"]
     prompts = 'train.base.preview_prompts=["a red disc"]'
     longer = override(recipe, ["train.base.images=40", *when, prompts])
