@@ -4,8 +4,10 @@ All of it is applied to a network from outside. Without torchrun there is one ra
 function here does nothing or next to nothing.
 """
 
+import gc
 import math
 import os
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -77,8 +79,12 @@ def joined(device: str | None) -> Iterator[torch.device]:
     dist.init_process_group(backend, timeout=PATIENCE)
     try:
         yield where
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)  # they hold networks, as what is below says
+        raise
     finally:
-        dist.destroy_process_group()
+        gc.collect()  # the last network would take the group along, and wait for its threads for
+        dist.destroy_process_group()  # ever: with the interpreter's lock, which they wait for
 
 
 def part_of(batch: range) -> range:

@@ -72,16 +72,30 @@ def train(
         on_first(begin, recipe, out, given)
         on_first(draw_priors, recipe, chosen, out, encoder, where)
         for name in chosen:
-            trainee = make_trainee(recipe, name, out, where)
-            if not trainee.is_done:
-                with parallel.machine_by_machine():
-                    dataset = open_data(source, trainee, out)
-                report = partial(report_faults, data, dataset, out)
-                report()
-                ahead = default_workers(dataset) if workers is None else workers
-                train_stage(trainee, dataset, encoder, out, ahead, report)
-            on_first(export, recipe, [Stage(trainee.config, trainee.drawing_net())], out)
+            run_stage(recipe, name, data, source, encoder, out, where, workers)
     return out / "export"
+
+
+def run_stage(
+    recipe: Recipe,
+    name: str,
+    data: Path,
+    source: Source,
+    encoder: Encoder,
+    out: Path,
+    device: torch.device,
+    workers: int | None,
+) -> None:
+    """Train a stage to its end and export it. Its network is gone when the ranks part."""
+    trainee = make_trainee(recipe, name, out, device)
+    if not trainee.is_done:
+        with parallel.machine_by_machine():
+            dataset = open_data(source, trainee, out)
+        report = partial(report_faults, data, dataset, out)
+        report()
+        ahead = default_workers(dataset) if workers is None else workers
+        train_stage(trainee, dataset, encoder, out, ahead, report)
+    on_first(export, recipe, [Stage(trainee.config, trainee.drawing_net())], out)
 
 
 def chosen_stages(recipe: Recipe, stage: str) -> list[str]:

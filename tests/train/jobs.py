@@ -1,6 +1,7 @@
 """What processes of their own do in tests: train on several ranks, be killed."""
 
 import copy
+import gc
 import io
 import multiprocessing
 import os
@@ -18,9 +19,11 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
 from torch.profiler import ProfilerActivity, profile
 
 from openimagen.config import Recipe, StageConfig
@@ -182,7 +185,13 @@ def run(recipe: Recipe, data: Path, out: Path, resume: bool = False, signal_at: 
             os.kill(os.getpid(), signal.SIGTERM)
         return true_step(*given)
 
-    with patch.object(loop, "train_step", step):
+    def part() -> None:
+        """A network that went after its ranks could wait for them for ever."""
+        assert not [one for one in gc.get_objects() if type(one) is DistributedDataParallel]
+        true_part()
+
+    true_part = dist.destroy_process_group
+    with patch.object(loop, "train_step", step), patch.object(dist, "destroy_process_group", part):
         try:
             return str(train(recipe, data, out, resume=resume, device="cpu"))
         except Interrupted as stopped:
