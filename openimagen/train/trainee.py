@@ -1,6 +1,6 @@
 """One stage in training: all that a checkpoint holds."""
 
-import pickle
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,11 +84,11 @@ class Trainee:
         set_optimizer_state_dict(self.net, self.optimizer, state["optimizer"])
         self.images = int(state["images"])
         for place in state.get("data", {}).values():
-            self.data = pickle.loads(place)
+            self.data = json.loads(place)
 
     def state(self, data: dict[str, Any] | None = None) -> dict[str, Any]:
         """All that a checkpoint holds; `data` is where the loader of this rank is, if it says."""
-        loaders = {f"{rank()} of {ranks()}": pickle.dumps(data)} if data else None
+        loaders = {f"{rank()} of {ranks()}": json.dumps(data).encode()} if data else None
         return ({"data": loaders} if loaders else {}) | {
             "net": self.net.state_dict(),
             "ema": self.ema.net.state_dict(),

@@ -23,6 +23,7 @@ from openimagen.config import (
 from openimagen.data.dataset import PictureSet
 from openimagen.data.folder import read_folder
 from openimagen.text import CachedEncoder, Network, TextEncoder
+from openimagen.train.run import train
 from openimagen.train.trainee import Trainee
 from openimagen.unet import UNet
 
@@ -95,6 +96,14 @@ def recipe() -> Recipe:
     stages = (small_stage(), small_stage("sr32", 32, lowres=True))
     plans = {"base": small_train(), "sr32": small_train(crop=16)}
     return Recipe(model=ModelConfig(name="small", stages=stages), train=plans)
+
+
+@pytest.fixture(scope="module")
+def finished(recipe: Recipe, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody disturbed, to look at."""
+    out = tmp_path_factory.mktemp("run") / "finished"
+    assert train(recipe, folder, out, device="cpu") == out / "export"
+    return out
 
 
 # --- processes of their own -----------------------------------------------------------------------

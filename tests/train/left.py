@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-import pickle
 from pathlib import Path
 from typing import Any
 
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 from torch import Tensor
 from torch.distributed.checkpoint.state_dict_loader import _load_state_dict_from_keys
+
+from openimagen import model_folder
 
 
 def left_by(out: Path) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def flat(tree: dict[str, Any], above: str = "") -> dict[str, Any]:
         elif isinstance(value, Tensor):
             here[above + key] = digest(value.numpy().tobytes())
         else:
-            here[above + key] = pickle.loads(value) if isinstance(value, bytes) else value
+            here[above + key] = json.loads(value) if isinstance(value, bytes) else value
     return here
 
 
@@ -56,3 +57,9 @@ def events_of(out: Path) -> set[tuple[str, int, float]]:
         for value in event.summary.value
         if "second" not in value.tag
     }
+
+
+def weights_in(folder: Path) -> dict[str, str]:
+    """The hash of each stage's weights."""
+    weights = model_folder.read_model_file(folder).weights
+    return {name: file.sha256 for name, file in weights.items()}
