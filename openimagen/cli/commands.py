@@ -1,0 +1,89 @@
+"""The command itself: its groups, its version, its errors in one line."""
+
+import os
+import sys
+import warnings
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from openimagen import __version__
+
+DONE, FAILED, WRONG_REQUEST = 0, 1, 2
+Device = Annotated[str | None, typer.Option(help="cuda, mps or cpu; found by itself if left out.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+
+
+class Commands(TyperGroup):
+    """Commands whose errors and warnings are one line each on stderr, never a traceback.
+
+    Exit status: 1 the work failed (OSError), 2 the request was wrong (ValueError, or a command
+    line that cannot be parsed).
+    """
+
+    def main(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401  (as typer has it)
+        """Run the command line and exit."""
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: say(message) if speaks() else None
+            try:
+                status = super().main(*args, **options | {"standalone_mode": False})
+            except typer.TyperException as error:
+                say_usage(error)
+                status = error.exit_code
+            except (ValueError, OSError) as error:
+                say(error)
+                status = FAILED if isinstance(error, OSError) else WRONG_REQUEST
+        sys.exit(status or DONE)
+
+
+def say(message: object) -> None:
+    """One line on stderr."""
+    rank = os.environ.get("RANK", "0")
+    who = "openimagen" if rank == "0" else f"openimagen, rank {rank}"
+    typer.echo(f"{who}: {' '.join(str(message).split())}", err=True)
+
+
+def speaks() -> bool:
+    """Whether this is the first process of its machine: the others have the same to say."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def say_usage(error: typer.TyperException) -> None:
+    """What is wrong with the command line, and whose help to ask."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "openimagen"
+    if message := error.format_message().rstrip("."):  # none where the help was shown instead
+        say(f"{message[0].lower()}{message[1:]} (see {command} --help)")
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    help="Text to image with Imagen's cascade: 64 -> 256 -> 1024 pixels, offline.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(no_args_is_help=True, help="Make and look at captioned pictures.")
+app.add_typer(data_app, name="data")
+evaluate_app = typer.Typer(no_args_is_help=True, help="Measure pictures; let people judge them.")
+app.add_typer(evaluate_app, name="evaluate")
+
+
+def _print_version(wanted: bool) -> bool:
+    if wanted:
+        typer.echo(f"openimagen {__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def main(
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Text to image."""
