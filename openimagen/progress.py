@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from rich.console import Console
 from rich.progress import (
@@ -15,6 +15,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+Advance = Callable[[int, int], None]  # done, total
+Watch = Callable[[str, str], AbstractContextManager[Advance]]  # a bar: title and unit
 
 
 class Rate(ProgressColumn):
@@ -49,3 +52,8 @@ def progress_bar(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     with progress_bars(unit) as bars:
         task = bars.add_task(title, total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def unwatched(title: str, unit: str) -> AbstractContextManager[Advance]:
+    """No bar at all."""
+    return nullcontext(lambda done, total: None)

@@ -168,6 +168,11 @@ class TextEncoder:
         states = self._network.states(ids, mask)  # [b n d]
         return TextEmbedding(states.masked_fill(~mask[:, :, None], 0), mask)
 
+    def cut(self, captions: Sequence[str]) -> list[str]:
+        """Those of the captions that are over `max_tokens`."""
+        encodings = self._tokenizer.encode_batch(as_captions(captions))
+        return [c for c, encoding in zip(captions, encodings, strict=True) if encoding.overflowing]
+
     def _tokenize(self, captions: list[str]) -> tuple[Int[Tensor, "b n"], Bool[Tensor, "b n"]]:
         valid = [c.encode("utf-8", "replace").decode() for c in captions]  # no half emoji
         encodings = self._tokenizer.encode_batch(valid)

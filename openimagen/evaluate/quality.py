@@ -6,9 +6,8 @@ antialiased bicubic, as for FID-30K on COCO; else pictures are taken as they are
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,9 +24,7 @@ from openimagen.data.sample import Fault, Item
 from openimagen.data.source import open_pictures
 from openimagen.evaluate.distances import KINDS, Distance, distances, pictures_needed
 from openimagen.evaluate.features import Features
-
-Advance = Callable[[int, int], None]
-Watch = Callable[[str, str], AbstractContextManager[Advance]]  # a progress bar: title and unit
+from openimagen.progress import Advance, Watch, unwatched
 
 AHEAD, NAMED = 64, 20  # pictures in memory; names in the report
 
@@ -85,7 +82,7 @@ def quality(
     fake: Path,
     features: Features,
     side: int | None = None,
-    watch: Watch = lambda title, unit: nullcontext(lambda done, total: None),
+    watch: Watch = unwatched,
 ) -> Quality:
     """Every distance between the pictures at `real` and at `fake`.
 

@@ -1,0 +1,192 @@
+"""Draw the pictures of many prompts into a folder: once, resumably, by as many ranks as there are.
+
+What is drawn is captioned data like any other: `metadata.jsonl` names the text of each picture.
+`drawing.json` says what it was drawn with; a folder is never a mixture of two.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from openimagen import model_folder
+from openimagen.cascade import Cascade
+from openimagen.data.images import load, to_pil
+from openimagen.evaluate.prompts import Prompt
+from openimagen.progress import Advance
+from openimagen.text import TextEncoder
+
+BATCH = 8  # pictures drawn at once; always the same ones, so that resuming changes no bit
+
+Settings = Sequence[Mapping[str, Any]]  # as in `Cascade.sample`
+
+
+@dataclass(frozen=True)
+class Model:
+    """A cascade to be measured, and who it is."""
+
+    name: str  # as it was asked for
+    sha256: str  # of model.json, which has the weights' own
+    cascade: Cascade
+
+
+def load_model(name: str, device: torch.device | str = "cpu") -> Model:
+    """Load an embedded model, a model folder or a hub id. ValueError if there is none."""
+    folder = model_folder.find_model(name)
+    cascade = model_folder.load(folder, device)
+    return Model(name, hashlib.sha256((folder / "model.json").read_bytes()).hexdigest(), cascade)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Which of several ranks this is; they share a folder, and need not talk to each other."""
+
+    number: int = 0
+    count: int = 1
+
+    @classmethod
+    def of_environment(cls) -> "Shard":
+        """What torchrun, or whoever sets RANK and WORLD_SIZE, says."""
+        shard = cls(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+        if not 0 <= shard.number < shard.count:
+            raise ValueError(f"RANK {shard.number} of WORLD_SIZE {shard.count}: count from 0")
+        return shard
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """`samples` pictures of each prompt, in a folder.
+
+    Picture number p * samples + s is sample s of prompt p; it is drawn with the seed `seed` + its
+    number. `size` and `settings` as in `Cascade.sample`.
+    """
+
+    model: Model
+    prompts: Sequence[Prompt]
+    folder: Path
+    samples: int = 1
+    seed: int = 0
+    size: int | None = None
+    settings: Settings = ()
+
+    def __len__(self) -> int:
+        return len(self.prompts) * self.samples
+
+    def file(self, number: int) -> Path:
+        """Where picture `number` lies, or will."""
+        return self.folder / f"{number:06}.png"
+
+    def files(self, prompt: int) -> list[Path]:
+        """The pictures of a prompt."""
+        return [self.file(prompt * self.samples + sample) for sample in range(self.samples)]
+
+    def missing(self) -> list[int]:
+        """Numbers of the pictures that are not there yet."""
+        return [number for number in range(len(self)) if not self.file(number).exists()]
+
+    def pictures(self) -> Iterator[Image.Image]:
+        """All of them, read one by one. ValueError for one that is not there, or is damaged."""
+        return (load(self.file(number)) for number in range(len(self)))
+
+    def draw(self, advance: Advance, shard: Shard | None = None, *, cut: bool = False) -> None:
+        """Draw what is not there yet; a rank draws its share.
+
+        Raises ValueError if the folder holds a drawing of something else, and unless `cut` if a
+        prompt has more tokens than the model reads.
+        """
+        shard = shard or Shard()
+        if not cut:
+            check_fit(self.model, self.prompts)
+        self._claim()
+        missing = set(self.missing())
+        firsts = range(shard.number * BATCH, len(self), shard.count * BATCH)
+        blocks = [range(first, min(first + BATCH, len(self))) for first in firsts]
+        done = total = sum(map(len, blocks))
+        done -= sum(number in missing for block in blocks for number in block)
+        advance(done, total)
+        for block in blocks:
+            if not missing.isdisjoint(block):
+                self._draw(block)
+                done += sum(number in missing for number in block)
+                advance(done, total)
+
+    def _draw(self, numbers: range) -> None:
+        texts = [self.prompts[number // self.samples].text for number in numbers]
+        seeds = [self.seed + number for number in numbers]
+        sample = self.model.cascade.sample
+        images = sample(texts, seeds, settings=self.settings, size=self.size)[-1]
+        for number, image in zip(numbers, images, strict=True):
+            _write(self.file(number), to_pil(image))
+
+    def _claim(self) -> None:
+        """Say what the folder is for, or see that it is for this."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        wanted, path = self.identity(), self.folder / "drawing.json"
+        if not path.exists():
+            lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in self._rows())
+            _write_text(self.folder / "metadata.jsonl", lines)
+            _write_text(path, json.dumps(wanted, indent=1) + "\n")
+        try:
+            there = json.loads(path.read_text("utf-8"))
+            other = [key for key in wanted if there.get(key) != wanted[key]]
+        except (ValueError, AttributeError):
+            other = ["drawing.json"]
+        if other:
+            raise ValueError(
+                f"{self.folder} holds a drawing with another {other[0]}: choose another folder, "
+                "or delete it"
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """What the pictures depend on."""
+        texts = json.dumps([prompt.text for prompt in self.prompts]).encode()
+        settings = [dict(setting) for setting in self.settings]
+        return {
+            "model": self.model.sha256,
+            "prompts": hashlib.sha256(texts).hexdigest(),
+            "samples": self.samples,
+            "seed": self.seed,
+            "size": self.size or self.model.cascade.config.stages[-1].side,
+            "settings": json.loads(
+                json.dumps(settings if any(settings) else [])
+            ),  # lists, no tuples
+        }
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        for number in range(len(self)):
+            prompt = self.prompts[number // self.samples]
+            row: dict[str, Any] = {"file_name": self.file(number).name, "text": prompt.text}
+            if prompt.category:
+                row["category"] = prompt.category
+            yield row | {"seed": self.seed + number} | dict(prompt.content or {})
+
+
+def check_fit(model: Model, prompts: Sequence[Prompt]) -> None:
+    """ValueError if a prompt has more tokens than the model's encoder reads."""
+    texts = list(dict.fromkeys(prompt.text for prompt in prompts))
+    model.cascade.encode(texts[:1])  # loads the encoder
+    encoder = model.cascade.encoder
+    if isinstance(encoder, TextEncoder) and (long := encoder.cut(texts)):
+        raise ValueError(
+            f"{len(long)} prompts are over the {encoder.max_tokens} tokens that {model.name} "
+            f'reads, as "{long[0][:40]}...": leave them out, or say --cut'
+        )
+
+
+def _write(path: Path, image: Image.Image) -> None:
+    """Whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    image.save(partial, format="PNG", compress_level=1)
+    os.replace(partial, path)
+
+
+def _write_text(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
