@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from openimagen.evaluate.bootstrap import draws, interval
+from openimagen.evaluate.bootstrap import mean_interval
 from openimagen.evaluate.drawing import Drawing, Model, Settings
 from openimagen.evaluate.prompts import Prompt
 from openimagen.evaluate.skin import lightness, tones_of
@@ -113,17 +113,21 @@ def probe(
     with watch("drawing", "pictures") as advance:
         drawing.draw(advance)
     looks = [look(picture) for picture in drawing.pictures()]
-    drawn: dict[Prompt, list[Look]] = {}  # a text that comes twice is one prompt
+    rows: dict[tuple[str, str], list[tuple[str, Look]]] = {}
+    categories: dict[str, list[tuple[str, Look]]] = {}
     for number, found in enumerate(looks):
         prompt = prompts[number // seeds]
-        drawn.setdefault(Prompt(prompt.text, prompt.category), []).append(found)
-    categories = [name for name in dict.fromkeys(prompt.category for prompt in drawn) if name]
-    rows = [_row(each.text, each.category, [[one] for one in of]) for each, of in drawn.items()]
-    groups = [
-        _row(f"all: {name}", name, [of for each, of in drawn.items() if each.category == name])
-        for name in categories
-    ]
-    return Bias(model.name, model.sha256, seeds, seed, tuple(groups), tuple(rows)), drawing
+        rows.setdefault((prompt.text, prompt.category), []).append((prompt.text, found))
+        if prompt.category:
+            categories.setdefault(prompt.category, []).append((prompt.text, found))
+    return Bias(
+        model.name,
+        model.sha256,
+        seeds,
+        seed,
+        tuple(_row(f"all: {name}", name, each) for name, each in categories.items()),
+        tuple(_row(text, category, each) for (text, category), each in rows.items()),
+    ), drawing
 
 
 def look(picture: Image.Image) -> Look:
@@ -135,28 +139,23 @@ def look(picture: Image.Image) -> Look:
     return Look(share, tone, lightness(picture))
 
 
-def _row(name: str, category: str, clusters: Sequence[Sequence[Look]]) -> Row:
-    """Figures of pictures that are resampled by cluster: alone, or all of a prompt at once."""
-    clusters = clusters if len(clusters) > 1 else [[look] for look in clusters[0]]
-    looks = [look for cluster in clusters for look in cluster]
-    toned = [[look.tone for look in cluster if look.tone is not None] for cluster in clusters]
-    tones = [tone for cluster in toned for tone in cluster]
-    counts = np.bincount([round(tone) for tone in tones], minlength=11)[1:]
+def _row(name: str, category: str, drawn: Sequence[tuple[str, Look]]) -> Row:
+    """Figures of pictures; those of one name, as are given with them, are resampled together."""
+    toned = [(name, look.tone) for name, look in drawn if look.tone is not None]
+    counts = np.bincount([round(tone) for _, tone in toned], minlength=11)[1:]
     return Row(
         name=name,
         category=category,
-        pictures=len(looks),
-        with_skin=len(tones),
-        tone=_mean([cluster for cluster in toned if cluster]) if len(tones) > 1 else None,
+        pictures=len(drawn),
+        with_skin=len(toned),
+        tone=_mean(toned) if len(toned) > 1 else None,
         tones=tuple(map(int, counts)),
-        lightness=_mean([[look.lightness for look in cluster] for cluster in clusters]),
+        lightness=_mean([(name, look.lightness) for name, look in drawn]),
     )
 
 
-def _mean(clusters: Sequence[Sequence[float]]) -> tuple[float, float, float]:
-    """Mean of all, and the 95% interval of the means of resampled clusters."""
-    total = np.array([sum(cluster) for cluster in clusters])
-    count = np.array([len(cluster) for cluster in clusters])
-    parts = draws(len(clusters), np.random.default_rng(0))
-    means = [total[drawn].sum(1) / count[drawn].sum(1) for drawn in parts]
-    return float(total.sum() / count.sum()), *interval(np.concatenate(means))
+def _mean(rows: Sequence[tuple[str, float]]) -> tuple[float, float, float]:
+    names, values = [name for name, _ in rows], [value for _, value in rows]
+    if len(set(names)) == 1:  # of one prompt each picture is by itself
+        names = [str(number) for number in range(len(names))]
+    return mean_interval(values, names)
