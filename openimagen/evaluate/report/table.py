@@ -1,0 +1,80 @@
+"""The tables of a report as Markdown, and where they stand in a README or a model card."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from openimagen.evaluate.report.result import Figure, Report
+
+BEGIN, END = "<!-- figures: openimagen evaluate report -->", "<!-- end of figures -->"
+
+
+def markdown(report: Report) -> str:
+    """Figures and speed, a table each."""
+    return "\n\n".join("\n".join(table) for table in (_figures(report), _speed(report)) if table)
+
+
+def _figures(report: Report) -> list[str]:
+    if not report.figures:
+        return []
+    head = ["", report.asked.model, "real pictures it was not trained on", "chance"]
+    return list(_table([head, *(_row(figure) for figure in report.figures)]))
+
+
+def _row(figure: Figure) -> list[str]:
+    arrow = {"higher": " ↑", "lower": " ↓", "neither": ""}[figure.better]
+    drawn = f"{number(figure.value)} ({number(figure.low)}-{number(figure.high)})"
+    more = [number(each) if each is not None else "" for each in (figure.real, figure.chance)]
+    return [f"{figure.name}{arrow}, {figure.pictures:,} pictures", drawn, *more]
+
+
+def _speed(report: Report) -> list[str]:
+    speed = report.speed
+    if speed is None:
+        return []
+    calls = " + ".join(str(stage.calls) for stage in speed.stages)
+    tflop = sum(stage.tflop for stage in speed.stages)
+    side = f"{speed.size}x{speed.size}"
+    rows = [
+        [f"{speed.machine}, {speed.threads} threads", ""],
+        [f"from the command to a {side} PNG, cold", f"{speed.cold_s:.1f} s"],
+        [f"a further {side} picture, warm", f"{speed.warm_s:.1f} s"],
+        ["memory at the most", f"{speed.peak_gb:.2f} GB"],
+        [f"arithmetic of a picture, {calls} network calls", f"{tflop:.3f} TFLOP"],
+    ]
+    if speed.peak_gpu_gb is not None:
+        rows.append(["memory of the GPU at the most", f"{speed.peak_gpu_gb:.2f} GB"])
+    return list(_table(rows))
+
+
+def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    for count, row in enumerate(rows):
+        yield f"| {' | '.join(cell.replace('|', '/') for cell in row)} |".replace("|  |", "| |")
+        if not count:
+            yield "|---" * len(row) + "|"
+
+
+def number(value: float) -> str:
+    """With the digits that a reader can use: 0.44, 0.005, 62.1, 137."""
+    if value and abs(value) < 0.095:
+        return f"{value:.2g}"
+    return (
+        f"{value:.2f}"
+        if abs(value) < 10
+        else f"{value:.1f}"
+        if abs(value) < 100
+        else f"{value:.0f}"
+    )
+
+
+def put_into(path: Path, report: Report) -> None:
+    """Replace what stands between the two marks of a Markdown file by the report's tables.
+
+    Raises ValueError if the file has no such place.
+    """
+    text = path.read_text("utf-8")
+    place = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
+    if not place.search(text):
+        raise ValueError(f"{path} has no place for the figures: write {BEGIN} and {END} into it")
+    tables = f"{BEGIN}\n\n{markdown(report)}\n\n{END}"
+    path.write_text(place.sub(lambda _: tables, text), encoding="utf-8")
