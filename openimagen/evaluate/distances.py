@@ -163,12 +163,12 @@ def _warn(real: Tensor, fake: Tensor, kinds: Sequence[str], features: str) -> No
     """A line for each distance that has too few pictures, on the caller's caller's account."""
     n = min(len(real), len(fake))
     for kind in kinds:
-        if reason := _too_few(kind, n, real.shape[1]):
+        if reason := too_few(kind, n, real.shape[1]):
             name = name_of(kind, features)
             warnings.warn(f"{name} of {n} pictures: {reason}", stacklevel=3)
 
 
-def _too_few(kind: str, n: int, d: int) -> str | None:
+def too_few(kind: str, n: int, d: int) -> str | None:
     """Why a figure of n pictures cannot stand for itself, and what to do; None if it can."""
     enough = ENOUGH_FRECHET if kind == "frechet" else ENOUGH
     if kind == "frechet" and n < d:
