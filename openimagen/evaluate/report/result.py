@@ -97,12 +97,12 @@ def read_report(path: Path) -> Report:
         raise ValueError(f"{path} is damaged, or of another version: make it anew") from None
 
 
-def of_score(score: Score, pictures: int) -> Figure:
+def of_score(score: Score) -> Figure:
     """An alignment score as a row."""
     return Figure(
         name=score.name,
         better="higher",
-        pictures=pictures,
+        pictures=score.prompts,
         value=score.value,
         low=score.low,
         high=score.high,

@@ -15,7 +15,7 @@ from openimagen.data.images import load
 from openimagen.evaluate.copying import Copying, copying, nearest
 from openimagen.evaluate.distances import Distance, distances
 from openimagen.evaluate.drawing import Drawing, Model
-from openimagen.evaluate.exams import Exam, load_exams
+from openimagen.evaluate.exams import Exam, load_exams, mark
 from openimagen.evaluate.features import EffLite2, Features
 from openimagen.evaluate.prompts import Prompt
 from openimagen.evaluate.quality import Reader, at_side
@@ -30,6 +30,7 @@ from openimagen.evaluate.report.result import (
     of_distance,
     of_score,
 )
+from openimagen.evaluate.sheet import contact_sheet
 from openimagen.evaluate.speed import speed
 from openimagen.evaluate.sweep.chart import as_svg, chart
 from openimagen.evaluate.sweep.plan import Plan
@@ -97,7 +98,7 @@ def report(asked: Request, watch: Watch = unwatched) -> tuple[Report, Path]:
     network = EffLite2(asked.model.cascade.device)
     shown, figures = Pictures(), list[Figure]()
     for exam in exams:
-        figures += _score(asked, exam, watch)
+        figures += _score(asked, exam, shown, watch)
     near: Near | None = None
     if exams and asked.data:
         looked = _look(asked, asked.data, exams[0], network, watch)
@@ -140,12 +141,14 @@ def _exams(asked: Request) -> list[Exam]:
     )
 
 
-def _score(asked: Request, exam: Exam, watch: Watch) -> list[Figure]:
+def _score(asked: Request, exam: Exam, shown: Pictures, watch: Watch) -> list[Figure]:
     drawing = asked.drawing(exam.name, exam.prompts, asked.drawn)
     with watch(f"drawing for {exam.name}", "pictures") as advance:
         drawing.draw(advance)
-    scores = exam.alignment(drawing.pictures(), exam.prompts)
-    return [of_score(score, len(exam.prompts)) for score in scores]
+    marks = mark(exam, drawing.pictures(), watch)
+    if marks.cells:
+        shown.sheets.append((f"All pictures of {exam.name}", contact_sheet(marks.cells)))
+    return [of_score(score) for score in marks.scores]
 
 
 # --- distances and copying ------------------------------------------------------------------------

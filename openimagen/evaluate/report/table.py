@@ -49,7 +49,8 @@ def _speed(report: Report) -> list[str]:
 
 def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     for count, row in enumerate(rows):
-        yield f"| {' | '.join(cell.replace('|', '/') for cell in row)} |".replace("|  |", "| |")
+        cells = (cell.replace("|", "/") for cell in row)
+        yield "".join(f"| {cell} " if cell else "| " for cell in cells) + "|"
         if not count:
             yield "|---" * len(row) + "|"
 
@@ -67,14 +68,20 @@ def number(value: float) -> str:
     )
 
 
+PLACE = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
+
+
+def check_place(path: Path) -> None:
+    """ValueError if a Markdown file has no place for the tables."""
+    if not path.is_file() or not PLACE.search(path.read_text("utf-8")):
+        raise ValueError(f"{path} has no place for the tables: write {BEGIN} and {END} into it")
+
+
 def put_into(path: Path, report: Report) -> None:
     """Replace what stands between the two marks of a Markdown file by the report's tables.
 
     Raises ValueError if the file has no such place.
     """
-    text = path.read_text("utf-8")
-    place = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
-    if not place.search(text):
-        raise ValueError(f"{path} has no place for the figures: write {BEGIN} and {END} into it")
+    check_place(path)
     tables = f"{BEGIN}\n\n{markdown(report)}\n\n{END}"
-    path.write_text(place.sub(lambda _: tables, text), encoding="utf-8")
+    path.write_text(PLACE.sub(lambda _: tables, path.read_text("utf-8")), encoding="utf-8")

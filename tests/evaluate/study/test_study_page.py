@@ -1,13 +1,9 @@
 """The page in a real Chromium: keys, undo, fingers, a server that dies; quiet, and at home."""
 
-import os
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from served import Served, free_port, invite, served
 from simulated_raters import make_study
 
@@ -22,19 +18,6 @@ PHONE = {
 }
 DEADLINE = 60_000  # ms; a busy machine is slow
 expect.set_options(timeout=DEADLINE)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium; in CI there must be one."""
-    binary = shutil.which("chromium") or shutil.which("chromium-browser")
-    if binary is None and "CI" not in os.environ:
-        pytest.skip("no chromium on this machine: apt-get install chromium")
-    assert binary, "no chromium: .ci/run installs it"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=binary, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 class Watched:
