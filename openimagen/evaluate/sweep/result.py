@@ -1,6 +1,5 @@
 """What a sweep found, and its file: `sweep.json`, rewritten whole after every point."""
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -164,10 +163,3 @@ def read_sweep(folder: Path) -> Sweep:
         raise ValueError(
             f"{path} is damaged, or another version's: choose another folder, or delete this one"
         ) from None
-
-
-def write(path: Path, content: bytes) -> None:
-    """Whole or not at all. OSError if the disk refuses."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)

@@ -76,7 +76,8 @@ def places(settings: Sequence[Setting], cascade: Cascade, size: int | None) -> l
         at_work = [place.settings[stage] for place in found for stage in setting.stages]
         if other and all(sampling[other] in idle for sampling in at_work):
             raise ValueError(
-                f"--over {setting.key} changes nothing where {other} is {at_work[0][other]}: "
+                f"--over {setting.key} changes nothing where {other} is "
+                f"{word(at_work[0][other])}: "
                 f"give --over {other}=... too"
             )
     return found
