@@ -19,7 +19,7 @@ from PIL import Image
 from openimagen import model_folder
 from openimagen.cascade import Cascade
 from openimagen.data.images import load, to_pil
-from openimagen.evaluate.files import write_whole
+from openimagen.evaluate.files import claim, write_whole
 from openimagen.evaluate.prompts import Prompt
 from openimagen.progress import Advance
 from openimagen.text import TextEncoder
@@ -43,6 +43,22 @@ def load_model(name: str, device: torch.device | str = "cpu") -> Model:
     folder = model_folder.find_model(name)
     cascade = model_folder.load(folder, device)
     return Model(name, hashlib.sha256((folder / "model.json").read_bytes()).hexdigest(), cascade)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How a model is to draw; None is its own way. Steps and guidance: one, or one each stage."""
+
+    size: int | None = None
+    steps: Sequence[int] | None = None
+    guidance: Sequence[float] | None = None
+    sampler: str | None = None
+
+    def settings(self, model: Model) -> Settings:
+        """What `Drawing` takes. ValueError for a size or a number of stages not the model's."""
+        return model.cascade.settings(
+            self.size, steps=self.steps, guidance=self.guidance, sampler=self.sampler
+        )
 
 
 @dataclass(frozen=True)
@@ -90,6 +106,10 @@ class Drawing:
         """Pixels of the pictures."""
         return self.size or self.model.cascade.config.stages[-1].side
 
+    def sizes(self) -> set[tuple[int, int]]:
+        """Width and height of the pictures: one."""
+        return {(self.side, self.side)}
+
     def file(self, number: int) -> Path:
         """Where picture `number` lies, or will."""
         return self.folder / f"{number:06}.png"
@@ -125,7 +145,9 @@ class Drawing:
             cascade.stages[stage].adjusted(self.settings[stage] if self.settings[stage:] else {})
         if not cut:
             check_fit(self.model, self.prompts)
-        self._claim()
+        claim(self.folder / "drawing.json", self.identity(), "a drawing")
+        lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in self._rows())
+        write_whole(self.folder / "metadata.jsonl", lines)
 
     def fill(self, block: range) -> None:
         """Draw a block of `Shard.share`'s if a picture of it is not there."""
@@ -140,27 +162,6 @@ class Drawing:
             to_pil(image).save(file, "PNG", compress_level=1)
             write_whole(self.file(number), file.getvalue())
 
-    def _claim(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        wanted, path = self.identity(), self.folder / "drawing.json"
-        strangers = [file.name for file in self.folder.iterdir() if file.name[0] != "."]
-        if not path.exists():  # which comes first of all that a drawing writes
-            if strangers:
-                raise ValueError(f"{self.folder} holds {min(strangers)}: choose an empty folder")
-            write_whole(path, json.dumps(wanted, indent=1) + "\n")
-        try:
-            there = json.loads(path.read_text("utf-8"))
-            other = [key for key in wanted if there.get(key) != wanted[key]]
-        except (ValueError, AttributeError):
-            raise ValueError(f"{path} is damaged: choose another folder") from None
-        if other:
-            raise ValueError(
-                f"{self.folder} holds a drawing with another {' and '.join(other)}: "
-                "choose another folder, or delete it"
-            )
-        lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in self._rows())
-        write_whole(self.folder / "metadata.jsonl", lines)
-
     def identity(self) -> dict[str, Any]:
         """What the pictures depend on."""
         texts = json.dumps([prompt.text for prompt in self.prompts]).encode()
@@ -171,7 +172,7 @@ class Drawing:
             "samples": self.samples,
             "seed": self.seed,
             "size": self.side,
-            "settings": json.loads(json.dumps(settings)),  # lists, no tuples
+            "settings": settings,
         }
 
     def _rows(self) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,8 @@ first captions count.
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -46,6 +47,27 @@ def read_prompts(path: Path) -> list[Prompt]:
     if not prompts:
         raise ValueError(f"{path} has no prompt: write one a line")
     return prompts
+
+
+def selected(
+    prompts: Sequence[Prompt], categories: Sequence[str] | None = None, limit: int | None = None
+) -> list[Prompt]:
+    """Those of some categories, and of each category no more than the first `limit`.
+
+    Raises ValueError for a category that is not there.
+    """
+    there = {prompt.category.casefold() for prompt in prompts}
+    wanted = there if categories is None else {each.strip().casefold() for each in categories}
+    if strangers := wanted - there:
+        names = ", ".join(dict.fromkeys(prompt.category for prompt in prompts))
+        raise ValueError(f"no prompt is of {min(strangers)!r}: categories are {names or 'none'}")
+    counts, taken = Counter[str](), list[Prompt]()
+    for prompt in prompts:
+        category = prompt.category.casefold()
+        if category in wanted and (limit is None or counts[category] < limit):
+            counts[category] += 1
+            taken.append(prompt)
+    return taken
 
 
 def _lines(path: Path) -> Iterator[Prompt]:
