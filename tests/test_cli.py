@@ -59,7 +59,14 @@ def loaded_by(words: list[str]) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["train", "--help"], ["evaluate", "rate", "--help"], ["--version"]]
+    "words",
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["evaluate", "rate", "--help"],
+        ["evaluate", "sweep", "--help"],
+        ["--version"],
+    ],
 )
 def test_help_does_not_wait_for_torch(words: list[str]) -> None:
     slow = {"torch", "numpy", "transformers", "PIL", "openimagen.config"}
@@ -79,6 +86,7 @@ def test_help_does_not_wait_for_torch(words: list[str]) -> None:
         "evaluate",
         "evaluate rate",
         "evaluate quality",
+        "evaluate sweep",
     ],
 )
 def test_every_command_has_help(command: str) -> None:

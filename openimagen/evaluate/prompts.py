@@ -8,6 +8,7 @@ first captions count.
 
 import csv
 import json
+import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -68,6 +69,11 @@ def selected(
             counts[category] += 1
             taken.append(prompt)
     return taken
+
+
+def by_lot(prompts: Sequence[Prompt], count: int, seed: int) -> list[Prompt]:
+    """So many of them, or all if there are no more, a function of the seed."""
+    return random.Random(seed).sample(prompts, min(count, len(prompts)))
 
 
 def _lines(path: Path) -> Iterator[Prompt]:

@@ -38,6 +38,11 @@ def test_where_all_that_can_are_meant_the_stage_is_not_named(tiny: Cascade) -> N
     assert read_settings(["sr32.aug_level=1"], tiny, 64)[0].key == "sr32.aug_level"
 
 
+def test_the_usual_sweep_is_the_paper_s(tiny: Cascade) -> None:
+    usual = read_settings([], tiny, 64)[0]
+    assert (usual.key, usual.values[0], usual.values[-1]) == ("base.guidance", 1, 5)
+
+
 def test_every_combination_is_a_point_with_all_its_settings(tiny: Cascade) -> None:
     over = ["sr32.guidance=1,1.5", "threshold=static,none"]
     found = places(read_settings(over, tiny, 32), tiny, 32)
@@ -84,7 +89,6 @@ def test_curves_follow_the_guidance_weight_or_else_numbers() -> None:
 @pytest.mark.parametrize(
     ("size", "over", "message"),
     [
-        (16, [], "nothing to go over: give --over guidance=1,1.5,2"),
         (16, ["guidance"], "--over guidance: write KEY=VALUE,VALUE as in"),
         (16, ["guidance="], "write KEY=VALUE,VALUE"),
         (16, ["guidence=1"], "no setting 'guidence': did you mean guidance?"),

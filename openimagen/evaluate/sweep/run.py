@@ -98,7 +98,7 @@ def _warn(plan: Plan, real: Float[Tensor, "n d"]) -> None:
 
 def _open(plan: Plan) -> Sweep:
     """What the folder has of this sweep. ValueError if it holds something else."""
-    over = {setting.key: list(setting.values) for setting in plan.settings}
+    over = {setting.key: list(setting.values) for setting in plan.over}
     found = _there(plan)
     if found is None:
         found = Sweep(
@@ -106,7 +106,7 @@ def _open(plan: Plan) -> Sweep:
             prompts=len(plan.prompts),
             identity=plan.identity,
             over={},
-            along=plan.settings[0].key,
+            along=plan.over[0].key,
         )
     try:
         found = found.with_points((), over)
