@@ -6,7 +6,7 @@ user's weights), and GenEval's checks of composition (`composition`, without any
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from PIL import Image
 
@@ -29,6 +29,7 @@ class Score:
     chance: float | None = None
 
 
+@runtime_checkable
 class Alignment(Protocol):
     """A measure: pictures and the prompts that they were drawn from in, scores out."""
 
