@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from openimagen.cli.commands import FAILED, Cut, Device, Json, Seed, evaluate_app, say
+from openimagen.cli.commands import FAILED, Cut, Device, Json, Seed, Size, evaluate_app, say
 
 FeatureName = Annotated[
     str, typer.Option("--features", help="efflite2 (works offline), inception, clip or dinov2.")
@@ -45,6 +45,91 @@ def quality(
 
 
 @evaluate_app.command()
+def alignment(
+    subject: Annotated[
+        str,
+        typer.Argument(metavar="MODEL|FOLDER", help="A model, or captioned pictures it drew."),
+    ],
+    prototypes: Annotated[
+        Path | None,
+        typer.Option(help="Real pictures, captioned by name: is what is drawn nearest to its own?"),
+    ] = None,
+    scenes: Annotated[
+        Path | None,
+        typer.Option(help="Icons with alpha: are the things there, as many, in colour and place?"),
+    ] = None,
+    clip: Annotated[
+        str | None, typer.Option(metavar="WEIGHTS", help="CLIP score by a folder or hub id.")
+    ] = None,
+    ceiling: Annotated[
+        Path | None, typer.Option(help="Real pictures of another style, to read scores against.")
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="What to draw: .txt, .csv, .tsv, or .jsonl as GenEval's.")
+    ] = None,
+    names: Annotated[
+        int, typer.Option(min=1, help="How many names to choose for --prototypes.")
+    ] = 200,
+    whole_gallery: Annotated[
+        bool, typer.Option("--whole-gallery", help="Look up among all names, not the chosen.")
+    ] = False,
+    side: Annotated[
+        int | None,
+        typer.Option(min=8, help="Bring every picture to this side; else to the drawn ones'."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Keep what is drawn here, and resume it from here.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Pictures of each prompt.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of names, scenes and first picture.")] = 0,
+    size: Annotated[int | None, typer.Option(help="Side to draw, one of the stages'.")] = None,
+    steps: Annotated[str | None, typer.Option(help="For every stage, or one each: 16,8,4.")] = None,
+    guidance: Annotated[str | None, typer.Option(help="Likewise: 4,1,1; 1 is off.")] = None,
+    cut: Annotated[bool, typer.Option("--cut", help="Cut prompts that are too long.")] = False,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Write the pictures, framed green if right, else red.")
+    ] = None,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Whether pictures show what their texts say, beside what real pictures and chance get."""
+    from functools import partial
+
+    from openimagen.config import per_stage
+    from openimagen.device import find_device
+    from openimagen.evaluate.drawing import load_model
+    from openimagen.evaluate.examined import examine_drawn, examine_model, is_drawn, read_drawn
+    from openimagen.evaluate.exams import load_exams
+    from openimagen.evaluate.prompts import read_prompts
+    from openimagen.progress import progress_bar
+
+    where, asked = find_device(device), read_prompts(prompts) if prompts else None
+    exams = partial(
+        load_exams, prototypes=prototypes, scenes=scenes, clip=clip, ceiling=ceiling, names=names,
+        whole_gallery=whole_gallery, seed=seed, device=where, watch=progress_bar,
+    )  # fmt: skip
+    if is_drawn(Path(subject)):
+        drawn = read_drawn(Path(subject), asked)
+        side = side or drawn.side
+        found = examine_drawn(drawn, exams(prompts=drawn.prompts, side=side), side, progress_bar)
+    else:
+        model = load_model(subject, where)
+        settings = model.cascade.settings(
+            size,
+            steps=per_stage("--steps", steps, int),
+            guidance=per_stage("--guidance", guidance, float),
+        )
+        side = side or size or model.cascade.config.stages[-1].side
+        found = examine_model(
+            model, exams(prompts=asked, side=side), side, out, samples=samples, seed=seed,
+            size=size, settings=settings, cut=cut, watch=progress_bar,
+        )  # fmt: skip
+    typer.echo(json.dumps(found.figures(), indent=1) if as_json else str(found))
+    for path in found.write_sheets(sheet) if sheet else []:
+        typer.echo(f"{path}  sheet", err=as_json)
+
+
+@evaluate_app.command()
 def sweep(
     model: Annotated[str, typer.Argument(help="An embedded model, a model folder or a hub id.")],
     prompts: Annotated[
@@ -73,7 +158,7 @@ def sweep(
         str | None,
         typer.Option(metavar="WEIGHTS", help="CLIP score, by a folder or hub id, instead of R@1."),
     ] = None,
-    size: Annotated[int | None, typer.Option(help="Side to draw, one of the stages'.")] = None,
+    size: Size = None,
     side: Annotated[
         int | None, typer.Option(min=8, help="Bring all pictures to this side; else to --size.")
     ] = None,

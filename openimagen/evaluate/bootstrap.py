@@ -1,6 +1,6 @@
 """Bootstrap intervals: how else a figure could have come out, had other pictures been drawn."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,40 @@ def interval(replicates: npt.NDArray[np.float64]) -> tuple[float, float]:
     """The 95% interval of the figures of resamples: their 2.5th and 97.5th percentile."""
     low, high = np.percentile(replicates, [2.5, 97.5])
     return float(low), float(high)
+
+
+def margin(value: float, count: int) -> float:
+    """What to widen the interval of a share by: something where it is all or none of `count`.
+
+    Such a share leaves the bootstrap nothing to vary; it has the binomial interval (Clopper &
+    Pearson, 1934).
+    """
+    return 1 - 0.025 ** (1 / count) if value in (0, 1) else 0.0
+
+
+def mean_interval(rows: Sequence[float], names: Sequence[str]) -> tuple[float, float, float]:
+    """Mean of rows, and its 95% bootstrap interval over names: rows of one name go together."""
+    replicates, value = means(rows, names)
+    return value, *interval(replicates)
+
+
+def share_interval(hits: Sequence[float], names: Sequence[str]) -> tuple[float, float, float]:
+    """As `mean_interval`, of hits in [0, 1]; a share of all or none has the binomial interval."""
+    value, low, high = mean_interval(hits, names)
+    wider = margin(value, len(set(names)))
+    return value, max(low - wider, 0.0), min(high + wider, 1.0)
+
+
+def means(
+    rows: Sequence[float], names: Sequence[str], seed: int = 0
+) -> tuple[npt.NDArray[np.float64], float]:
+    """The means of resamples of names, and the mean itself."""
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    which = [numbers[name] for name in names]
+    total, count = np.bincount(which, rows), np.bincount(which)  # by name
+    resampled = draws(len(numbers), np.random.default_rng(seed))
+    found = [total[drawn].sum(1) / count[drawn].sum(1) for drawn in resampled]
+    return np.concatenate(found), float(total.sum() / count.sum())
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from openimagen.evaluate.bootstrap import Estimate
+from openimagen.evaluate.bootstrap import Estimate, margin
 from openimagen.evaluate.frechet import frechet
 from openimagen.evaluate.kernels import cmmd, kid
 from openimagen.evaluate.neighbours import manifold
@@ -30,8 +30,7 @@ ENOUGH_FRECHET, ENOUGH = 2048, 1000  # pictures, below which there is a warning
 class Distance:
     """A figure with its 95% bootstrap interval, as told in `Estimate.interval`.
 
-    A share of all or none, which leaves the bootstrap nothing to vary, has the binomial interval
-    (Clopper & Pearson, 1934).
+    A share of all or none has the binomial interval, as in `margin`.
     """
 
     name: str
@@ -131,8 +130,8 @@ def _interval(kind: str, estimate: Estimate, seed: int) -> tuple[float, float]:
     if kind not in ("precision", "recall", "coverage"):
         return max(low, 0.0), high
     shared = estimate.fake if kind == "precision" else estimate.real  # it is a share of these
-    margin = 1 - 0.025 ** (1 / len(shared)) if estimate.value in (0, 1) else 0.0
-    return max(low - margin, 0.0), min(high + margin, 1.0)
+    wider = margin(estimate.value, len(shared))
+    return max(low - wider, 0.0), min(high + wider, 1.0)
 
 
 # --- bad input ------------------------------------------------------------------------------------
