@@ -22,6 +22,7 @@ from torch import Tensor
 from openimagen import model_folder
 from openimagen.cascade import Cascade
 from openimagen.data.images import load
+from openimagen.evaluate.alignment import Score
 from openimagen.evaluate.distances import distances
 from openimagen.evaluate.prompts import Prompt
 from openimagen.evaluate.sweep.result import Sweep, read_sweep
@@ -203,6 +204,22 @@ def test_more_values_and_settings_are_taken_in(run: Callable[..., Sweep], drawn:
     for one, other in zip(every.points, whole.points, strict=True):
         named = one.model_copy(update={"name": other.name, "seconds": other.seconds})
         assert named == other
+
+
+def test_what_was_asked_for_and_never_drawn_leaves_no_trace(
+    run: Callable[..., Sweep], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Redness, "__call__", interrupted)
+        run("guidance=1,3,9", "threshold=static,none")
+    assert run("guidance=1,3", "threshold=static").over == {
+        "guidance": [1, 3],
+        "threshold": ["static"],
+    }
+
+
+def interrupted(*_: object) -> list[Score]:
+    raise KeyboardInterrupt
 
 
 def test_a_damaged_file_of_features_is_made_again(

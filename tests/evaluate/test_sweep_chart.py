@@ -41,7 +41,7 @@ def made(**over: list[Any]) -> Sweep:
             )
         )
     empty = Sweep(model="emoji", prompts=200, identity=IDENTITY, over={}, along="")
-    return empty.with_points(points, dict(over))
+    return empty.with_points(points, over)
 
 
 def words(figure: Figure) -> str:

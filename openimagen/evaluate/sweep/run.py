@@ -98,7 +98,6 @@ def _warn(plan: Plan, real: Float[Tensor, "n d"]) -> None:
 
 def _open(plan: Plan) -> Sweep:
     """What the folder has of this sweep. ValueError if it holds something else."""
-    over = {setting.key: list(setting.values) for setting in plan.over}
     found = _there(plan)
     if found is None:
         found = Sweep(
@@ -109,7 +108,7 @@ def _open(plan: Plan) -> Sweep:
             along=plan.over[0].key,
         )
     try:
-        found = found.with_points((), over)
+        found = found.with_points(keys=[setting.key for setting in plan.over])
     except ValueError as error:
         raise ValueError(f"{plan.folder}: {error}: choose another folder") from None
     plan.folder.mkdir(parents=True, exist_ok=True)
@@ -192,7 +191,7 @@ def _draw(drawing: Drawing, advance: Advance, *, cut: bool) -> float | None:
 
 def _with(found: Sweep, plan: Plan, point: Point) -> Sweep:
     """With one point more, and kept."""
-    found = found.with_points([point], {})
+    found = found.with_points([point])
     write_whole(plan.folder / FILE, found.model_dump_json(indent=1))
     return found
 
