@@ -12,6 +12,17 @@ from openimagen import __version__
 
 DONE, FAILED, WRONG_REQUEST = 0, 1, 2
 Device = Annotated[str | None, typer.Option(help="cuda, mps or cpu; found by itself if left out.")]
+Seed = Annotated[int, typer.Option(min=0, help="Same seed, same pictures.")]
+Size = Annotated[int | None, typer.Option(help="Side in pixels, one of the stages'.")]
+Steps = Annotated[str | None, typer.Option(help="For every stage, or one each: 16,8,4.")]
+Guidance = Annotated[
+    str | None,
+    typer.Option(help="Weight of the text; 1 is off. For every stage, or one each: 4,1,1."),
+]
+Sampler = Annotated[str | None, typer.Option(help="ddpm, ddim, dpmpp_2m or heun.")]
+Cut = Annotated[
+    bool, typer.Option("--cut", help="Cut prompts that are too long, instead of refusing them.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 

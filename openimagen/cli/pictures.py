@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from openimagen.cli.commands import Device, Json, app
+from openimagen.cli.commands import Device, Guidance, Json, Sampler, Size, Steps, app
 
 
 @app.command()
@@ -17,14 +17,11 @@ def generate(
     ] = "emoji",
     count: Annotated[int, typer.Option("-n", min=1, help="Pictures of each prompt.")] = 1,
     seed: Annotated[int, typer.Option(help="Same seed, same picture; -n counts on from it.")] = 0,
-    size: Annotated[int | None, typer.Option(help="Side in pixels, one of the stages'.")] = None,
-    steps: Annotated[str | None, typer.Option(help="For every stage, or one each: 16,8,4.")] = None,
-    guidance: Annotated[
-        str | None,
-        typer.Option(help="Weight of the text; 1 is off. For every stage, or one each: 4,1,1."),
-    ] = None,
+    size: Size = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
     negative: Annotated[str | None, typer.Option(help="What to steer away from.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="ddpm, ddim, dpmpp_2m or heun.")] = None,
+    sampler: Sampler = None,
     out: Annotated[Path, typer.Option(help="A file, or a folder for named files.")] = Path("."),
     trace: Annotated[
         Path | None, typer.Option(help="Write the strip of noise becoming image.")

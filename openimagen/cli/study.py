@@ -1,12 +1,138 @@
-"""Let people judge pictures."""
+"""Let people judge pictures: make a study, serve it."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openimagen.cli.commands import Json, evaluate_app
+from openimagen.cli.commands import (
+    Cut,
+    Device,
+    Guidance,
+    Json,
+    Sampler,
+    Seed,
+    Size,
+    Steps,
+    evaluate_app,
+)
+
+if TYPE_CHECKING:
+    from openimagen.evaluate.drawing import Wishes
+
+Study = Annotated[Path, typer.Option(help="Folder for the study and its pictures.")]
+Squares = Annotated[
+    int | None, typer.Option("--side", min=1, help="Pixels of the squares that raters see.")
+]
+
+
+@evaluate_app.command()
+def drawbench(
+    model: Annotated[str, typer.Argument(help="An embedded model, a model folder or a hub id.")],
+    prompts: Annotated[
+        str, typer.Option(help="DrawBench or another .csv, .tsv, .jsonl or .txt of prompts.")
+    ],
+    out: Study,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Another model, or a folder of pictures captioned with the prompts."),
+    ] = None,
+    names: Annotated[
+        str | None, typer.Option(help="What results call the two: ours,theirs.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, max=8, help="Pictures a prompt.")] = 8,
+    categories: Annotated[str | None, typer.Option(help="Only these, as in Colors,Text.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Prompts a category.")] = None,
+    seed: Seed = 0,
+    size: Size = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    sampler: Sampler = None,
+    side: Squares = None,
+    cut: Cut = False,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Draw the paper's study: two models, 8 pictures a prompt, for `evaluate rate` to serve.
+
+    Without --against one model draws alone, with contact sheets. Again, it goes on where it was.
+    Several processes share the work if each is told its RANK and WORLD_SIZE.
+    """
+    from openimagen.device import find_device
+    from openimagen.evaluate.drawbench import Order
+    from openimagen.evaluate.drawbench import drawbench as make
+    from openimagen.evaluate.drawing import Shard
+    from openimagen.evaluate.prompts import read_prompts, selected
+    from openimagen.progress import progress_bar
+
+    ours, _, theirs = (names or "").partition(",")
+    if names and not (ours.strip() and theirs.strip()):
+        raise ValueError(f"--names {names}: write two names, as in ours,theirs")
+    chosen = selected(read_prompts(Path(prompts)), categories and categories.split(","), limit)
+    wishes = _wishes(size, steps, guidance, sampler)
+    order = Order(model, out, wishes, seed, side, cut, find_device(device))
+    made = make(
+        order,
+        chosen,
+        against=against,
+        names=(ours.strip(), theirs.strip()) if names else None,
+        samples=samples,
+        watch=progress_bar,
+        shard=Shard.of_environment(),
+    )
+    typer.echo(json.dumps(made.figures(), indent=1) if as_json else str(made))
+
+
+@evaluate_app.command()
+def realism(
+    model: Annotated[str, typer.Argument(help="An embedded model, a model folder or a hub id.")],
+    real: Annotated[
+        Path, typer.Option(help="COCO with its val2014, or a folder of captioned pictures.")
+    ],
+    out: Study,
+    pairs: Annotated[int, typer.Option(min=1, help="Real pictures, by lot.")] = 200,
+    per_rater: Annotated[int, typer.Option(min=1, help="Pairs that one rater sees.")] = 50,
+    name: Annotated[str | None, typer.Option(help="What results call the model.")] = None,
+    seed: Seed = 0,
+    size: Size = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    sampler: Sampler = None,
+    side: Squares = None,
+    cut: Cut = False,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Draw the paper's study on COCO: one drawn picture beside a real one, for `evaluate rate`."""
+    from openimagen.device import find_device
+    from openimagen.evaluate.drawbench import Order
+    from openimagen.evaluate.drawbench import realism as make
+    from openimagen.evaluate.drawing import Shard
+    from openimagen.progress import progress_bar
+
+    wishes = _wishes(size, steps, guidance, sampler)
+    order = Order(model, out, wishes, seed, side, cut, find_device(device))
+    made = make(
+        order,
+        real,
+        pairs=pairs,
+        per_rater=per_rater,
+        name=name,
+        watch=progress_bar,
+        shard=Shard.of_environment(),
+    )
+    typer.echo(json.dumps(made.figures(), indent=1) if as_json else str(made))
+
+
+def _wishes(
+    size: int | None, steps: str | None, guidance: str | None, sampler: str | None
+) -> "Wishes":
+    from openimagen.config import per_stage
+    from openimagen.evaluate.drawing import Wishes
+
+    each = per_stage("--steps", steps, int), per_stage("--guidance", guidance, float)
+    return Wishes(size, *each, sampler)
 
 
 @evaluate_app.command()

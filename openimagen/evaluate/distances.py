@@ -160,26 +160,36 @@ def pictures_needed(kind: str) -> int:
 
 
 def _warn(real: Tensor, fake: Tensor, kinds: Sequence[str], features: str) -> None:
-    """A line for each distance that has too few pictures, on the caller's caller's account."""
-    n = min(len(real), len(fake))
-    for kind in kinds:
-        if reason := too_few(kind, n, real.shape[1]):
-            name = name_of(kind, features)
-            warnings.warn(f"{name} of {n} pictures: {reason}", stacklevel=3)
+    """Say what is to doubt, on the caller's caller's account."""
+    n, d = min(len(real), len(fake)), real.shape[1]
+    if line := doubt(n, d, kinds, features):
+        warnings.warn(line, stacklevel=3)
 
 
-def too_few(kind: str, n: int, d: int) -> str | None:
-    """Why a figure of n pictures cannot stand for itself, and what to do; None if it can."""
-    enough = ENOUGH_FRECHET if kind == "frechet" else ENOUGH
-    if kind == "frechet" and n < d:
-        why = f"fewer than the {d} dimensions, covariances lack rank and it is far too high"
-        enough = max(d, enough)
-    elif n >= enough:
+def doubt(n: int, d: int, kinds: Sequence[str], features: str) -> str | None:
+    """One line of all distances that n pictures, of d features each, are too few for, if any."""
+    if not (few := [kind for kind in kinds if n < _enough(kind, d)]):
         return None
-    elif kind == "kernel":
-        return f"unbiased but noisy, and fewer than a published subset; give {enough} or more"
-    elif kind in ("frechet", "cmmd"):
-        why = "it is biased upward, and the bias falls only as 1/n"
-    else:
-        why = "the fewer there are, the wider the balls"
-    return f"{why}; give {enough} or more, or compare it only with figures of as many"
+    names: dict[str, list[str]] = {}
+    for kind in few:
+        names.setdefault(_weakness(kind, n, d), []).append(name_of(kind, features))
+    weak = "; ".join(f"{', '.join(some)}: {weakness}" for weakness, some in names.items())
+    enough = max(_enough(kind, d) for kind in few)
+    return (
+        f"{n} pictures are few. {weak}. Give {enough} or more, or compare only with figures "
+        "of as many"
+    )
+
+
+def _enough(kind: str, d: int) -> int:
+    """Pictures with which a figure can stand for itself."""
+    return max(d, ENOUGH_FRECHET) if kind == "frechet" else ENOUGH
+
+
+def _weakness(kind: str, n: int, d: int) -> str:
+    """What a figure of few pictures suffers from."""
+    if kind == "frechet" and n < d:
+        return f"far too high (covariances of fewer than {d} pictures lack rank)"
+    if kind in ("frechet", "cmmd"):
+        return "biased upward, by 1/n"
+    return "unbiased but noisy" if kind == "kernel" else "of wide balls"

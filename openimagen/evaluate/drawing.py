@@ -5,6 +5,7 @@ What is drawn is captioned data like any other: `metadata.jsonl` names the text 
 """
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from PIL import Image
 from openimagen import model_folder
 from openimagen.cascade import Cascade
 from openimagen.data.images import load, to_pil
+from openimagen.evaluate.files import claim, write_whole
 from openimagen.evaluate.prompts import Prompt
 from openimagen.progress import Advance
 from openimagen.text import TextEncoder
@@ -44,6 +46,22 @@ def load_model(name: str, device: torch.device | str = "cpu") -> Model:
 
 
 @dataclass(frozen=True)
+class Wishes:
+    """How a model is to draw; None is its own way. Steps and guidance: one, or one each stage."""
+
+    size: int | None = None
+    steps: Sequence[int] | None = None
+    guidance: Sequence[float] | None = None
+    sampler: str | None = None
+
+    def settings(self, model: Model) -> Settings:
+        """What `Drawing` takes. ValueError for a size or a number of stages not the model's."""
+        return model.cascade.settings(
+            self.size, steps=self.steps, guidance=self.guidance, sampler=self.sampler
+        )
+
+
+@dataclass(frozen=True)
 class Shard:
     """Which of several ranks this is; they share a folder, and need not talk to each other."""
 
@@ -53,10 +71,15 @@ class Shard:
     @classmethod
     def of_environment(cls) -> "Shard":
         """What torchrun, or whoever sets RANK and WORLD_SIZE, says."""
-        shard = cls(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
-        if not 0 <= shard.number < shard.count:
-            raise ValueError(f"RANK {shard.number} of WORLD_SIZE {shard.count}: count from 0")
-        return shard
+        number, count = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+        if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
+            raise ValueError(f"RANK {number} of WORLD_SIZE {count}: count ranks from 0")
+        return cls(int(number), int(count))
+
+    def share(self, count: int, size: int) -> list[range]:
+        """The blocks of `size` numbers, of those below `count`, that are this rank's to do."""
+        firsts = range(self.number * size, count, self.count * size)
+        return [range(first, min(first + size, count)) for first in firsts]
 
 
 @dataclass(frozen=True)
@@ -78,6 +101,15 @@ class Drawing:
     def __len__(self) -> int:
         return len(self.prompts) * self.samples
 
+    @property
+    def side(self) -> int:
+        """Pixels of the pictures."""
+        return self.size or self.model.cascade.config.stages[-1].side
+
+    def sizes(self) -> set[tuple[int, int]]:
+        """Width and height of the pictures: one."""
+        return {(self.side, self.side)}
+
     def file(self, number: int) -> Path:
         """Where picture `number` lies, or will."""
         return self.folder / f"{number:06}.png"
@@ -95,67 +127,52 @@ class Drawing:
         return (load(self.file(number)) for number in range(len(self)))
 
     def draw(self, advance: Advance, shard: Shard | None = None, *, cut: bool = False) -> None:
-        """Draw what is not there yet; a rank draws its share.
+        """Draw what is not there yet; a rank draws its share. Raises as `prepare`."""
+        self.prepare(cut=cut)
+        blocks, done = (shard or Shard()).share(len(self), BATCH), 0
+        for block in blocks:
+            self.fill(block)
+            advance(done := done + len(block), sum(map(len, blocks)))
 
-        Raises ValueError if the folder holds a drawing of something else, and unless `cut` if a
-        prompt has more tokens than the model reads.
+    def prepare(self, *, cut: bool = False) -> None:
+        """Say in the folder what it is for.
+
+        Raises ValueError if it holds anything else, for a size or settings that the model does not
+        have, and unless `cut` if a prompt has more tokens than the model reads.
         """
-        shard = shard or Shard()
+        cascade = self.model.cascade
+        for stage in cascade.stages_between(0, self.size):
+            cascade.stages[stage].adjusted(self.settings[stage] if self.settings[stage:] else {})
         if not cut:
             check_fit(self.model, self.prompts)
-        self._claim()
-        missing = set(self.missing())
-        firsts = range(shard.number * BATCH, len(self), shard.count * BATCH)
-        blocks = [range(first, min(first + BATCH, len(self))) for first in firsts]
-        done = total = sum(map(len, blocks))
-        done -= sum(number in missing for block in blocks for number in block)
-        advance(done, total)
-        for block in blocks:
-            if not missing.isdisjoint(block):
-                self._draw(block)
-                done += sum(number in missing for number in block)
-                advance(done, total)
+        claim(self.folder / "drawing.json", self.identity(), "a drawing")
+        lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in self._rows())
+        write_whole(self.folder / "metadata.jsonl", lines)
 
-    def _draw(self, numbers: range) -> None:
-        texts = [self.prompts[number // self.samples].text for number in numbers]
-        seeds = [self.seed + number for number in numbers]
+    def fill(self, block: range) -> None:
+        """Draw a block of `Shard.share`'s if a picture of it is not there."""
+        if all(self.file(number).exists() for number in block):
+            return
+        texts = [self.prompts[number // self.samples].text for number in block]
+        seeds = [self.seed + number for number in block]
         sample = self.model.cascade.sample
         images = sample(texts, seeds, settings=self.settings, size=self.size)[-1]
-        for number, image in zip(numbers, images, strict=True):
-            _write(self.file(number), to_pil(image))
-
-    def _claim(self) -> None:
-        """Say what the folder is for, or see that it is for this."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        wanted, path = self.identity(), self.folder / "drawing.json"
-        if not path.exists():
-            lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in self._rows())
-            _write_text(self.folder / "metadata.jsonl", lines)
-            _write_text(path, json.dumps(wanted, indent=1) + "\n")
-        try:
-            there = json.loads(path.read_text("utf-8"))
-            other = [key for key in wanted if there.get(key) != wanted[key]]
-        except (ValueError, AttributeError):
-            other = ["drawing.json"]
-        if other:
-            raise ValueError(
-                f"{self.folder} holds a drawing with another {other[0]}: choose another folder, "
-                "or delete it"
-            )
+        for number, image in zip(block, images, strict=True):
+            file = io.BytesIO()
+            to_pil(image).save(file, "PNG", compress_level=1)
+            write_whole(self.file(number), file.getvalue())
 
     def identity(self) -> dict[str, Any]:
         """What the pictures depend on."""
         texts = json.dumps([prompt.text for prompt in self.prompts]).encode()
-        settings = [dict(setting) for setting in self.settings]
+        settings = [dict(setting) for setting in self.settings] if any(self.settings) else []
         return {
             "model": self.model.sha256,
             "prompts": hashlib.sha256(texts).hexdigest(),
             "samples": self.samples,
             "seed": self.seed,
-            "size": self.size or self.model.cascade.config.stages[-1].side,
-            "settings": json.loads(
-                json.dumps(settings if any(settings) else [])
-            ),  # lists, no tuples
+            "size": self.side,
+            "settings": settings,
         }
 
     def _rows(self) -> Iterator[dict[str, Any]]:
@@ -174,19 +191,6 @@ def check_fit(model: Model, prompts: Sequence[Prompt]) -> None:
     encoder = model.cascade.encoder
     if isinstance(encoder, TextEncoder) and (long := encoder.cut(texts)):
         raise ValueError(
-            f"{len(long)} prompts are over the {encoder.max_tokens} tokens that {model.name} "
-            f'reads, as "{long[0][:40]}...": leave them out, or say --cut'
+            f"{len(long)} of {len(texts)} prompts are over the {encoder.max_tokens} tokens that "
+            f'{model.name} reads, as "{long[0][:40]}...": leave them out, or say --cut'
         )
-
-
-def _write(path: Path, image: Image.Image) -> None:
-    """Whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    image.save(partial, format="PNG", compress_level=1)
-    os.replace(partial, path)
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

@@ -1,4 +1,4 @@
-"""A contact sheet of prototype retrieval, for a person to look at."""
+"""Contact sheets of what came of prompts: green for right, red for wrong."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,35 +14,35 @@ HIT, MISS = (0, 140, 60), (190, 40, 40)
 
 @dataclass(frozen=True)
 class Cell:
-    """What came of one name: a drawn picture beside the real one."""
+    """What came of one prompt: the drawn picture, and what is wrong with it."""
 
-    name: str  # asked for
-    nearest: str  # name of the real picture that the drawn one is nearest to
+    text: str  # asked for
+    fault: str  # empty if it is right
     drawn: Image.Image
-    real: Path
+    real: Path | None = None  # to show beside it
 
 
 def contact_sheet(cells: Sequence[Cell], columns: int = 5) -> Image.Image:
-    """Drawn | real, the name under them; framed green if nearest to its own name.
-
-    Otherwise red, with the name it is nearest to.
-    """
-    columns = min(columns, len(cells))
-    width, height = 2 * SIDE + GAP, SIDE + TEXT + GAP
+    """Drawn | real, the prompt under them; framed green if right, else red, with the fault."""
+    wide = any(cell.real for cell in cells) + 1
+    columns = min(columns if wide == 2 else 2 * columns, len(cells))
+    width, height = wide * SIDE + GAP, SIDE + TEXT + GAP
     rows = -(-len(cells) // columns)
     page = Image.new("RGB", (columns * width + GAP, rows * height + GAP), "white")
     for number, cell in enumerate(cells):
         row, column = divmod(number, columns)
-        _paste(page, cell, GAP + column * width, GAP + row * height)
+        _paste(page, cell, GAP + column * width, GAP + row * height, wide * SIDE)
     return page
 
 
-def _paste(page: Image.Image, cell: Cell, x: int, y: int) -> None:
-    colour = HIT if cell.nearest == cell.name else MISS
-    for left, picture in ((x, cell.drawn), (x + SIDE, load(cell.real))):
-        page.paste(picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS), (left, y))
+def _paste(page: Image.Image, cell: Cell, x: int, y: int, width: int) -> None:
+    colour = MISS if cell.fault else HIT
+    pictures = [cell.drawn, load(cell.real)] if cell.real else [cell.drawn]
+    for number, picture in enumerate(pictures):
+        small = picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+        page.paste(small, (x + number * SIDE, y))
     pen = ImageDraw.Draw(page)
-    pen.rectangle((x - 2, y - 2, x + 2 * SIDE + 1, y + SIDE + 1), outline=colour, width=2)
-    write_line(pen, cell.name, (x, y + SIDE + 3), BLACK, 2 * SIDE)
-    if cell.nearest != cell.name:
-        write_line(pen, f"near {cell.nearest}", (x, y + SIDE + 3 + LINE), MISS, 2 * SIDE)
+    pen.rectangle((x - 2, y - 2, x + width + 1, y + SIDE + 1), outline=colour, width=2)
+    write_line(pen, cell.text, (x, y + SIDE + 3), BLACK, width)
+    if cell.fault:
+        write_line(pen, cell.fault, (x, y + SIDE + 3 + LINE), MISS, width)

@@ -24,6 +24,7 @@ from openimagen.evaluate.features import resized
 from openimagen.evaluate.prompts import Prompt
 from openimagen.evaluate.sweep.plan import Plan
 from openimagen.evaluate.sweep.run import sweep
+from openimagen.evaluate.sweep.settings import read_settings
 from openimagen.text import Network, TextEncoder
 
 WIDTH, TOKENS = 12, 3
@@ -91,17 +92,18 @@ def read_model(folder: Path) -> Model:
     return model
 
 
-def make_plan(model: Path, real: Path, out: Path, *over: str) -> Plan:
-    """Five red things, drawn at 16 pixels."""
+def make_plan(model: Path, real: Path, out: Path, *over: str, size: int = 16) -> Plan:
+    """Five red things to draw."""
+    drawing = read_model(model)
     return Plan(
-        model=read_model(model),
+        model=drawing,
         prompts=[Prompt(name) for name in THINGS if "red" in name],
         real=real,
-        over=over,
+        over=read_settings(over, drawing.cascade, size),
         folder=out,
         features=Thumbnails(),
         alignments={"redness": Redness()},
-        size=16,
+        size=size,
     )
 
 

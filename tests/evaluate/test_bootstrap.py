@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from openimagen.evaluate import bootstrap as room
-from openimagen.evaluate.bootstrap import Estimate, draws, interval
+from openimagen.evaluate.bootstrap import Estimate, draws, interval, mean_interval, share_interval
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -43,3 +43,30 @@ def test_sides_of_the_same_pictures_are_drawn_apart() -> None:
     rows = noise(200)
     low, high = Estimate(0.0, rows - rows.mean(), rows.mean() - rows).interval()
     assert high - low > 3 / 200**0.5
+
+
+# --- shares ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [3, 20, 500])
+def test_all_or_none_has_the_binomial_interval(count: int) -> None:
+    """Clopper and Pearson's, whose ends are quantiles of a beta distribution."""
+    from scipy.stats import beta
+
+    names = [str(number) for number in range(count)]
+    assert share_interval([1.0] * count, names) == pytest.approx(
+        (1, beta.ppf(0.025, count, 1), 1), rel=1e-9
+    )
+    assert share_interval([0.0] * count, names) == pytest.approx(
+        (0, 0, beta.ppf(0.975, 1, count)), rel=1e-9
+    )
+
+
+def test_some_have_the_bootstraps_and_names_count_not_rows() -> None:
+    hits, names = [1.0, 0.0] * 30, [str(number) for number in range(60)]
+    value, low, high = share_interval(hits, names)
+    assert value == 0.5 and low == pytest.approx(0.5 - 0.127, abs=0.02)
+    assert (value, low, high) == mean_interval(hits, names)
+    fourfold = [hit for hit in hits for _ in range(4)]
+    again = share_interval(fourfold, [name for name in names for _ in range(4)])
+    assert again == pytest.approx((value, low, high))

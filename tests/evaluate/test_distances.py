@@ -12,7 +12,7 @@ from openimagen.evaluate import distances as room
 from openimagen.evaluate.bootstrap import Estimate
 from openimagen.evaluate.distances import KINDS, distance, distances, name_of
 
-few = pytest.mark.filterwarnings("ignore:.* of [0-9]+ pictures")
+few = pytest.mark.filterwarnings("ignore:[0-9]+ pictures are few")
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -154,13 +154,13 @@ def rises(values: list[float]) -> bool:
 @pytest.mark.parametrize(
     "kind, n, d, words",
     [
-        ("frechet", 50, 60, "fewer than the 60 dimensions, .*; give 2048 or more"),
-        ("frechet", 2100, 2101, "fewer than the 2101 dimensions, .*; give 2101 or more"),
-        ("frechet", 2047, 1, "the bias falls only as 1/n; give 2048 or more, or compare it only"),
-        ("kernel", 999, 1, "unbiased but noisy, .*; give 1000 or more"),
-        ("cmmd", 999, 1, "the bias falls only as 1/n; give 1000 or more"),
-        ("precision", 999, 1, "the wider the balls; give 1000 or more"),
-        ("coverage", 999, 1, "the wider the balls; give 1000 or more"),
+        ("frechet", 50, 60, "too high .*fewer than 60 pictures lack rank.*Give 2048 or more"),
+        ("frechet", 2100, 2101, "fewer than 2101 pictures lack rank.*Give 2101 or more"),
+        ("frechet", 2047, 1, "biased upward, by 1/n. Give 2048 or more, or compare only with"),
+        ("kernel", 999, 1, "unbiased but noisy. Give 1000 or more"),
+        ("cmmd", 999, 1, "biased upward, by 1/n. Give 1000 or more"),
+        ("precision", 999, 1, "of wide balls. Give 1000 or more"),
+        ("coverage", 999, 1, "of wide balls. Give 1000 or more"),
     ],
 )
 def test_few_pictures_are_told_where_it_was_asked(
@@ -170,12 +170,23 @@ def test_few_pictures_are_told_where_it_was_asked(
     many, rows = torch.zeros(3000, d), torch.zeros(n, d)
     for sides in ((rows, many), (many, rows)):
         with pytest.warns(
-            UserWarning, match=f"^{name_of(kind, 'X')} of {n} pictures: .*{words}"
+            UserWarning, match=f"^{n} pictures are few. {name_of(kind, 'X')}: .*{words}"
         ) as seen:
             distance(kind, *sides, "X")
             list(distances(*sides, "X", [kind]))
         assert len(seen) == 2
         assert "\n" not in str(seen[0].message)
+
+
+def test_all_that_have_too_few_share_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "TOGETHER", {})
+    for n, kinds in ((999, KINDS), (1500, KINDS[:1])):
+        with pytest.warns(UserWarning) as seen:
+            distances(torch.zeros(n, 2), torch.zeros(3000, 2), "X")
+        assert len(seen) == 1
+        line = str(seen[0].message)
+        assert [name_of(kind, "X") in line for kind in KINDS] == [kind in kinds for kind in KINDS]
+        assert "Give 2048 or more" in line
 
 
 def test_enough_pictures_are_passed_over_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,12 +14,12 @@ def real(tmp_path: Path) -> Path:
     return tmp_path / "real.png"
 
 
-def cell(real: Path, nearest: str = "a") -> Cell:
-    return Cell("a", nearest, Image.new("RGB", (64, 64), (255, 0, 0)), real)
+def cell(real: Path | None, fault: str = "") -> Cell:
+    return Cell("a", fault, Image.new("RGB", (64, 64), (255, 0, 0)), real)
 
 
 def test_drawn_left_real_right_hits_green_misses_red(real: Path) -> None:
-    page = contact_sheet([cell(real), cell(real, "b"), cell(real)], columns=2)
+    page = contact_sheet([cell(real), cell(real, "near b"), cell(real)], columns=2)
     left, top = 10, 10
     across, down = 2 * SIDE + 10, SIDE + 34 + 10
     for number, frame in enumerate([HIT, MISS, HIT]):
@@ -41,3 +41,11 @@ def test_a_long_name_keeps_to_its_cell(real: Path) -> None:
     start = 10 + 2 * SIDE + 3  # between the cells, in the lines of text
     gap = page.crop((start, SIDE + 13, start + 6, SIDE + 44))
     assert gap.getextrema() == ((255, 255),) * 3
+
+
+def test_without_real_pictures_the_cells_are_half_as_wide() -> None:
+    page = contact_sheet([cell(None), cell(None, "found 2")])
+    assert page.size == (2 * (SIDE + 10) + 10, SIDE + 34 + 20)
+    assert [page.getpixel((x, 30)) for x in (9, 10 + SIDE + 10 - 1)] == [HIT, MISS]
+    words = page.crop((10 + SIDE + 10, SIDE + 28, page.width - 10, SIDE + 44))
+    assert words.getextrema() != ((255, 255),) * 3

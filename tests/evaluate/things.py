@@ -1,10 +1,15 @@
 """Pictures of known content: coloured shapes, in two styles, and made worse."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import torch
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 from torch import Tensor
+
+from openimagen.data.images import to_tensor
+from openimagen.evaluate.features import resized
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -36,3 +41,39 @@ def thing(name: str, style: str = "flat") -> Image.Image:
 def grainy(image: Image.Image, amount: float) -> Image.Image:
     levels = noise(image.height, image.width, 3).mul(128).add(128).clamp(0, 255).byte()
     return Image.blend(image, Image.fromarray(levels.numpy()), amount)
+
+
+def icon(shape: str, colour: tuple[int, int, int] = COLOURS["red"]) -> Image.Image:
+    """A shape on nothing, cut to what it shows."""
+    image = Image.new("RGBA", (96, 96))
+    SHAPES[shape](ImageDraw.Draw(image), colour)
+    return image.crop(image.getchannel("A").getbbox())
+
+
+def write_style(folder: Path, style: str, lacking: str = "", names: Sequence[str] = THINGS) -> Path:
+    """The things of a style with their captions, the plain name first; one is lacking."""
+    folder.mkdir()
+    rows = []
+    for name in names:
+        if name != lacking:
+            file = f"{name.replace(' ', '-')}.png"
+            thing(name, style).save(folder / file)
+            rows.append(json.dumps({"file_name": file, "text": [name, f"a {name}"]}))
+    (folder / "metadata.jsonl").write_text("\n".join(rows))
+    return folder
+
+
+class Thumbnails:
+    """Features that need no weights: a picture is its 4x4 thumbnail."""
+
+    name, width = "Thumbnails", 48
+
+    def __init__(self) -> None:
+        self.sizes: list[tuple[int, int]] = []
+
+    def __call__(self, pictures: Iterable[Image.Image]) -> Tensor:
+        rows = []
+        for picture in pictures:
+            self.sizes.append(picture.size)
+            rows.append(resized(to_tensor(picture), 4).flatten() - 250)
+        return torch.stack(rows) if rows else torch.empty(0, self.width)

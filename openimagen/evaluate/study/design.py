@@ -158,20 +158,25 @@ class Study(Config):
         return self
 
 
+def in_a_line(error: ValidationError) -> str:
+    """What is wrong first, and where."""
+    first = error.errors()[0]
+    where, why = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+    return ": ".join(filter(None, [where, why]))
+
+
 def load_study(folder: Path) -> Study:
     """Read and check a study. ValueError, naming the fix, if it or a picture is not right."""
     path = folder / "study.json"
     if not path.is_file():
         raise ValueError(
-            f"{folder} has no study.json: make one with `openimagen evaluate drawbench`"
+            f"{folder} has no study.json: make one with `openimagen evaluate drawbench MODEL "
+            f"--against MODEL --prompts FILE --out {folder}`"
         )
     try:
         study = Study.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        why = first["msg"].removeprefix("Value error, ")
-        raise ValueError(": ".join(filter(None, [str(path), where, why]))) from None
+        raise ValueError(f"{path}: {in_a_line(error)}") from None
     for file in sorted(study.files):
         _check_picture(folder, file)
     return study

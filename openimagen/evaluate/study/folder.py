@@ -2,15 +2,16 @@
 
 import hashlib
 import io
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
+from pydantic import ValidationError
 
 from openimagen.data.decode import load, square
-from openimagen.evaluate.study.design import Control, Item, Kind, Study
+from openimagen.evaluate.files import write_whole
+from openimagen.evaluate.study.design import Control, Item, Kind, Study, in_a_line
 
 Picture = Path | Image.Image
 
@@ -52,7 +53,7 @@ def write_study(
         items.append(Item(id=f"p{number:04}", category=entry.category, text=entry.text, sets=sets))
     if not items:
         raise ValueError("a study needs at least one text with pictures")
-    study = Study(
+    study = _checked(
         kind=kind,
         seed=seed,
         models=models,
@@ -61,10 +62,34 @@ def write_study(
         items=tuple(items),
         controls=tuple(_controls(kind, items, controls, seed)),
     )
-    fresh = folder / "study.json.new"
-    fresh.write_text(study.model_dump_json(indent=1), encoding="utf-8")
-    os.replace(fresh, folder / "study.json")
+    write_whole(folder / "study.json", study.model_dump_json(indent=1))
     return study
+
+
+def check_study(
+    kind: Kind,
+    models: tuple[str, str],
+    texts: Iterable[tuple[str, str]],
+    samples: int,
+    side: int | None = None,
+) -> None:
+    """ValueError, before anything is drawn, for what would make no study.
+
+    `texts`: category and text of each entry, of which either model has `samples` pictures.
+    """
+    files = tuple(map(str, range(samples)))
+    items = tuple(
+        Item(id=f"p{number:04}", category=category, text=text, sets=(files, files))
+        for number, (category, text) in enumerate(texts)
+    )
+    _checked(kind=kind, seed=0, models=models, side=side or 1, items=items)
+
+
+def _checked(**fields: object) -> Study:
+    try:
+        return Study.model_validate(fields)
+    except ValidationError as error:
+        raise ValueError(f"this makes no study: {in_a_line(error)}") from None
 
 
 class _Store:
@@ -94,7 +119,7 @@ class _Store:
         plain.info.clear()  # of a file's own remarks
         plain.save(file, "PNG")
         name = f"pictures/{hashlib.sha256(plain.tobytes()).hexdigest()[:20]}.png"
-        (self.folder / name).write_bytes(file.getvalue())
+        write_whole(self.folder / name, file.getvalue())
         return name
 
 

@@ -41,7 +41,7 @@ STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "svg.hashsalt": "openimagen",  # the same bytes every time
 }
-MIN_SPAN = 0.02  # of an axis
+ROOM, MIN_ROOM = 0.05, 0.01  # around what is drawn, of its span; of its size
 
 
 def chart(sweep: Sweep) -> Figure:
@@ -117,8 +117,10 @@ def _curve(axes: Axes, points: Sequence[Point], name: str, colour: str, marker: 
         yerr=_bars(distances),
         fmt="none",
         ecolor=colour,
-        elinewidth=0.7,
-        alpha=0.22,
+        elinewidth=0.8,
+        capsize=1.6,
+        capthick=0.8,
+        alpha=0.3,
     )
     axes.plot(
         [score.value for score in scores],
@@ -134,14 +136,13 @@ def _curve(axes: Axes, points: Sequence[Point], name: str, colour: str, marker: 
 
 
 def _within(axes: Axes, points: Sequence[Point]) -> None:
-    """Axes that fit the points; intervals, often far wider, may leave them."""
+    """Axes that fit the points and their intervals."""
     for fit, figures in (
         (axes.set_xlim, [point.scores[0] for point in points]),
         (axes.set_ylim, [point.distances[0] for point in points]),
     ):
-        low, high = (pick(each.value for each in figures) for pick in (min, max))
-        wide = max((each.high - each.low) / 2 for each in figures)
-        room = max(0.15 * (high - low), 0.6 * wide, MIN_SPAN * abs(high))
+        low, high = min(each.low for each in figures), max(each.high for each in figures)
+        room = max(ROOM * (high - low), MIN_ROOM * abs(high), 1e-6)
         fit(low - room, high + room)
 
 

@@ -16,14 +16,14 @@ from openimagen.evaluate.drawing import Drawing, Model
 from openimagen.evaluate.features import Features
 from openimagen.evaluate.prompts import Prompt
 from openimagen.evaluate.sweep.result import Identity
-from openimagen.evaluate.sweep.settings import Place, Setting, places, read_settings
+from openimagen.evaluate.sweep.settings import Place, Setting, places
 
 
 @dataclass(frozen=True)
 class Plan:
     """What to draw and how to look at it.
 
-    `over`: as in `read_settings`. `alignments`: by names that say all that their scores depend on,
+    `alignments`: by names that say all that their scores depend on,
     but for the prompts. `size`: side to draw, the last stage's if None. `side`: to bring all
     pictures to, real ones too; as large as they are drawn if None. `cut`: draw prompts that are too
     long for the model, too.
@@ -32,7 +32,7 @@ class Plan:
     model: Model
     prompts: Sequence[Prompt]
     real: Path
-    over: Sequence[str]
+    over: Sequence[Setting]
     folder: Path
     features: Features
     alignments: Mapping[str, Alignment]
@@ -48,14 +48,9 @@ class Plan:
         return self.size or self.model.cascade.config.stages[-1].side
 
     @cached_property
-    def settings(self) -> list[Setting]:
-        """What it goes over."""
-        return read_settings(self.over, self.model.cascade, self.size)
-
-    @cached_property
     def places(self) -> list[Place]:
         """Its points."""
-        return places(self.settings, self.model.cascade, self.size)
+        return places(self.over, self.model.cascade, self.size)
 
     @cached_property
     def identity(self) -> Identity:

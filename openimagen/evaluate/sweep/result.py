@@ -1,6 +1,5 @@
 """What a sweep found, and its file: `sweep.json`, rewritten whole after every point."""
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -81,27 +80,26 @@ class Sweep(Config):
             return word(point.values[keys[0]])
         return ", ".join(f"{key} {word(point.values[key])}" for key in keys)
 
-    def with_points(self, points: Iterable[Point], over: dict[str, list[Any]]) -> "Sweep":
+    def with_points(self, points: Iterable[Point] = (), keys: Iterable[str] = ()) -> "Sweep":
         """The same with more points and perhaps more settings, in their order.
 
-        Raises ValueError if an earlier point has no one value of a new setting.
+        Raises ValueError if a point has no one value of a setting.
         """
-        merged = _merged(self.over, over)
+        over = self.over | {key: [] for key in keys if key not in self.over}
         every = [
             point.model_copy(
-                update={"values": {key: value_of(key, point.settings) for key in merged}}
+                update={"values": {key: value_of(key, point.settings) for key in over}}
             )
             for point in (*self.points, *points)
         ]
-        for point in every:
-            merged = _merged(merged, {key: [value] for key, value in point.values.items()})
-        along = choose_along(merged)
-        keys = [*(key for key in merged if key != along), along]
+        over = {key: _values(over[key], [point.values[key] for point in every]) for key in over}
+        along = choose_along(over)
+        first = [*(key for key in over if key != along), along]  # what sets curves apart
 
         def order(point: Point) -> list[int]:
-            return [merged[key].index(point.values[key]) for key in keys]
+            return [over[key].index(point.values[key]) for key in first]
 
-        update = {"over": merged, "along": along, "points": tuple(sorted(every, key=order))}
+        update = {"over": over, "along": along, "points": tuple(sorted(every, key=order))}
         return self.model_copy(update=update)
 
     def __str__(self) -> str:
@@ -136,21 +134,22 @@ def choose_along(over: dict[str, list[Any]]) -> str:
     Settings that vary come before those that do not.
     """
     rank = {
-        key: (len(values) == 1, key.rpartition(".")[2] != "guidance", not is_number(values[0]))
+        key: (
+            len(values) < 2,
+            key.rpartition(".")[2] != "guidance",
+            not all(map(is_number, values)),
+        )
         for key, values in over.items()
     }
     return min(over, key=lambda key: rank[key])
 
 
-def _merged(over: dict[str, list[Any]], more: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """The values of both, numbers in their order, words as they came."""
-    merged = {key: list(values) for key, values in over.items()}
-    for key, values in more.items():
-        there = merged.setdefault(key, [])
-        there += [value for value in values if value not in there]
-        if all(map(is_number, there)):
-            there.sort()
-    return merged
+def _values(known: list[Any], more: Iterable[Any]) -> list[Any]:
+    """All of them, once: numbers in their order, words as they came."""
+    values = list[Any]()
+    for value in (*known, *more):
+        values += [value] if value not in values else []
+    return sorted(values) if all(map(is_number, values)) else values
 
 
 def read_sweep(folder: Path) -> Sweep:
@@ -164,10 +163,3 @@ def read_sweep(folder: Path) -> Sweep:
         raise ValueError(
             f"{path} is damaged, or another version's: choose another folder, or delete this one"
         ) from None
-
-
-def write(path: Path, content: bytes) -> None:
-    """Whole or not at all. OSError if the disk refuses."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)

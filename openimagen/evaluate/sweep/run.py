@@ -18,12 +18,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from openimagen.evaluate.distances import distances, name_of, pictures_needed, too_few
+from openimagen.evaluate.distances import distances, doubt, pictures_needed
 from openimagen.evaluate.drawing import Drawing, check_fit
+from openimagen.evaluate.files import write_whole
 from openimagen.evaluate.quality import Collection, Reader, at_side
 from openimagen.evaluate.sweep.chart import as_png, chart
 from openimagen.evaluate.sweep.plan import Plan
-from openimagen.evaluate.sweep.result import FILE, Point, Sweep, read_sweep, write
+from openimagen.evaluate.sweep.result import FILE, Point, Sweep, read_sweep
 from openimagen.evaluate.sweep.settings import Place, Settings
 from openimagen.progress import Advance, Watch, unwatched
 
@@ -59,7 +60,7 @@ def sweep(plan: Plan, watch: Watch = unwatched) -> Sweep:
             found = _with(found, plan, _measured(plan, place, real, part))
             done += plan.work(place)
             advance(done, total)
-    write(plan.folder / CHART, as_png(chart(found)))
+    write_whole(plan.folder / CHART, as_png(chart(found)))
     return found
 
 
@@ -91,15 +92,12 @@ def _check(plan: Plan) -> None:
 def _warn(plan: Plan, real: Float[Tensor, "n d"]) -> None:
     """Once, what would be said of every point."""
     count = min(len(real), len(plan.prompts) * plan.samples)
-    for kind in KINDS:
-        if reason := too_few(kind, count, real.shape[1]):
-            name = name_of(kind, plan.features.name)
-            warnings.warn(f"{name} of {count} pictures: {reason}", stacklevel=3)
+    if line := doubt(count, real.shape[1], KINDS, plan.features.name):
+        warnings.warn(line, stacklevel=3)
 
 
 def _open(plan: Plan) -> Sweep:
     """What the folder has of this sweep. ValueError if it holds something else."""
-    over = {setting.key: list(setting.values) for setting in plan.settings}
     found = _there(plan)
     if found is None:
         found = Sweep(
@@ -107,14 +105,14 @@ def _open(plan: Plan) -> Sweep:
             prompts=len(plan.prompts),
             identity=plan.identity,
             over={},
-            along=plan.settings[0].key,
+            along=plan.over[0].key,
         )
     try:
-        found = found.with_points((), over)
+        found = found.with_points(keys=[setting.key for setting in plan.over])
     except ValueError as error:
         raise ValueError(f"{plan.folder}: {error}: choose another folder") from None
     plan.folder.mkdir(parents=True, exist_ok=True)
-    write(plan.folder / FILE, found.model_dump_json(indent=1).encode())
+    write_whole(plan.folder / FILE, found.model_dump_json(indent=1))
     return found
 
 
@@ -154,7 +152,9 @@ def _real_features(plan: Plan, watch: Watch) -> tuple[Float[Tensor, "n d"], Coll
             f"{plan.real} has {len(rows)} pictures that can be read: the distances need {least}"
         )
     about = {"of": of, "collection": asdict(reader.collection())}
-    write(path, save({"features": rows}, {"about": json.dumps(about)}))  # one key: in one order
+    write_whole(
+        path, save({"features": rows}, {"about": json.dumps(about)})
+    )  # one key: in one order
     return rows, reader.collection()
 
 
@@ -170,7 +170,7 @@ def _measured(plan: Plan, place: Place, real: Float[Tensor, "n d"], advance: Adv
     scores = [score for measure in plan.alignments.values() for score in measure(pictures(), asked)]
     rows = plan.features(pictures())
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", f".* of {min(len(real), len(rows))} pictures: ")  # told
+        warnings.filterwarnings("ignore", r"\d+ pictures are few")  # told
         found = tuple(distances(real, rows, plan.features.name, KINDS))
     return Point(
         name=place.name,
@@ -191,8 +191,8 @@ def _draw(drawing: Drawing, advance: Advance, *, cut: bool) -> float | None:
 
 def _with(found: Sweep, plan: Plan, point: Point) -> Sweep:
     """With one point more, and kept."""
-    found = found.with_points([point], {})
-    write(plan.folder / FILE, found.model_dump_json(indent=1).encode())
+    found = found.with_points([point])
+    write_whole(plan.folder / FILE, found.model_dump_json(indent=1))
     return found
 
 

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from openimagen.cascade import Cascade
 from openimagen.config import SamplingConfig
 
+USUAL = "guidance=1,1.25,1.5,2,3,5"
 UPSAMPLING = ("aug_level", "match_colours")  # what the first stage, with nothing below it, lacks
 NEEDS = {  # a setting that is at work only where another is not at this value
     "guidance_interval": ("guidance", (1.0,)),
@@ -51,14 +52,13 @@ class Place:
 def read_settings(texts: Sequence[str], cascade: Cascade, size: int | None) -> list[Setting]:
     """What texts such as "guidance=1,1.5,2" ask of the stages that lead to `size`.
 
+    If there is no text, the guidance weight of the first stage, as in the paper.
     Raises ValueError, naming the nearest, for a setting or stage that there is not, for a value
     that does not fit, and for a stage's setting that is asked for twice.
     """
-    if not texts:
-        raise ValueError("nothing to go over: give --over guidance=1,1.5,2,3,5")
     names = [stage.config.name for stage in cascade.stages]
     drawn = [names[number] for number in cascade.stages_between(0, size)]
-    settings = [_read(text, names, drawn) for text in texts]
+    settings = [_read(text, names, drawn) for text in texts or [f"{names[0]}.{USUAL}"]]
     for one, other in combinations(settings, 2):
         if one.field == other.field and set(one.stages) & set(other.stages):
             raise ValueError(
@@ -76,7 +76,8 @@ def places(settings: Sequence[Setting], cascade: Cascade, size: int | None) -> l
         at_work = [place.settings[stage] for place in found for stage in setting.stages]
         if other and all(sampling[other] in idle for sampling in at_work):
             raise ValueError(
-                f"--over {setting.key} changes nothing where {other} is {at_work[0][other]}: "
+                f"--over {setting.key} changes nothing where {other} is "
+                f"{word(at_work[0][other])}: "
                 f"give --over {other}=... too"
             )
     return found

@@ -1,0 +1,100 @@
+"""GenEval's colour words: which one a pixel is, and how a drawing gets another.
+
+GenEval (Ghosh et al., 2023) asks for ten colours. Grey is none of them, but pixels may be grey.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Levels = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+# hue in degrees, saturation, brightness; and how much of a drawing's light and shade is kept
+_PAINTS = {
+    "red": (358, 0.84, 0.84, 0.6),
+    "orange": (28, 0.90, 0.97, 0.5),
+    "yellow": (53, 0.80, 0.97, 0.4),
+    "green": (125, 0.66, 0.68, 0.6),
+    "blue": (215, 0.78, 0.86, 0.6),
+    "purple": (274, 0.62, 0.72, 0.6),
+    "pink": (335, 0.38, 0.98, 0.4),
+    "brown": (22, 0.62, 0.47, 0.4),
+    "black": (0, 0.04, 0.13, 0.2),
+    "white": (0, 0.02, 0.95, 0.2),
+}
+COLOURS = tuple(_PAINTS)
+NAMES = (*COLOURS, "grey")  # of what `colour_numbers` gives
+_FADED, _DARK, _LIGHT = 46, 64, 190  # of 255: less saturated is no hue, less bright is black
+_NEAR = 30  # of 256 hues: what is one colour to a painter
+_HALF = 0.5
+
+
+def colour_numbers(picture: Image.Image) -> Levels:
+    """The colour word of each pixel of an RGB picture: [h w] of places in `NAMES`."""
+    hue, saturation, value = (each.astype(np.int64) for each in _hsv(picture))
+    degrees = hue * 360 / 256
+    found = np.full(hue.shape, NAMES.index("red"), np.uint8)
+    for name, first, last in (
+        ("orange", 14, 43), ("yellow", 43, 68), ("green", 68, 165), ("blue", 165, 250),
+        ("purple", 250, 301), ("pink", 301, 343),
+    ):  # fmt: skip
+        found[(degrees >= first) & (degrees < last)] = NAMES.index(name)
+    reddish = (degrees < 14) | (degrees >= 343)
+    found[reddish & (saturation < 140) & (value > 180)] = NAMES.index("pink")
+    found[(degrees < 50) & (value < 165) & ~(reddish & (saturation > 150))] = NAMES.index("brown")
+    faded = (saturation < _FADED) | (value < _DARK)
+    found[faded] = NAMES.index("grey")
+    found[faded & (value >= _LIGHT)] = NAMES.index("white")
+    found[faded & (value < _DARK + 16)] = NAMES.index("black")
+    return found
+
+
+def paint(drawing: Image.Image, colour: str) -> Image.Image:
+    """A drawing whose main colour is another; its outline, light, shade and small parts stay.
+
+    `drawing` is RGBA. ValueError for a colour that is none of `COLOURS`.
+    """
+    if colour not in _PAINTS:
+        raise ValueError(f"no colour {colour!r}: choose from {', '.join(COLOURS)}")
+    degrees, most, light, kept = _PAINTS[colour]
+    hue, saturation, value = _hsv(drawing.convert("RGB"))
+    part = _main(hue, saturation, value, np.asarray(drawing.getchannel("A")) > 0)
+    if not part.any():
+        return drawing
+    shade = value[part].astype(np.float64)
+    tint = saturation[part].astype(np.float64)
+    hue, saturation, value = hue.copy(), saturation.copy(), value.copy()
+    hue[part] = round(degrees * 256 / 360) % 256
+    saturation[part] = (255 * most + (0.3 if most > 0.1 else 0) * (tint - tint.mean())).clip(0, 255)
+    value[part] = (255 * light + kept * (shade - shade.mean())).clip(0, 255)
+    painted = Image.fromarray(np.stack([hue, saturation, value], 2), "HSV").convert("RGB")
+    painted.putalpha(drawing.getchannel("A"))
+    return painted
+
+
+def paintable(drawing: Image.Image) -> bool:
+    """Whether most of an RGBA drawing is of one colour, so that its name in another makes sense."""
+    there = np.asarray(drawing.getchannel("A")) > 127
+    part = _main(*_hsv(drawing.convert("RGB")), there)
+    return bool(part.sum() > _HALF * there.sum())
+
+
+def _main(
+    hue: Levels, saturation: Levels, value: Levels, there: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """The part of a drawing that is of its main colour, or that is grey where most is."""
+    bright = there & (saturation >= _FADED) & (value >= _DARK)
+    grey = there & (saturation < _FADED) & (value >= _DARK)
+    if not bright.any() or grey.sum() > bright.sum():
+        return grey
+    counts = np.bincount(hue[bright], minlength=256)
+    window = np.arange(-_NEAR // 2, _NEAR // 2 + 1)
+    near = counts[(np.arange(256)[:, None] + window) % 256].sum(1)
+    away = (hue.astype(np.int64) - int(near.argmax()) + 128) % 256 - 128
+    return bright & (np.abs(away) <= _NEAR)
+
+
+def _hsv(picture: Image.Image) -> tuple[Levels, Levels, Levels]:
+    levels = np.asarray(picture.convert("HSV"))
+    return levels[..., 0], levels[..., 1], levels[..., 2]

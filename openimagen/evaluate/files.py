@@ -1,0 +1,44 @@
+"""Files that are whole or not there, and folders that say what they are for."""
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def write_whole(path: Path, contents: bytes | str) -> None:
+    """Write a file beside its place, and rename it; others may write the same at once."""
+    blob = contents.encode() if isinstance(contents, str) else contents
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        partial.write_bytes(blob)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def claim(path: Path, identity: Mapping[str, Any], what: str) -> None:
+    """Write down in a new folder what it is for, before anything else; or see that it is for this.
+
+    Raises ValueError, naming what differs, if the folder holds another `what`, or other files.
+    """
+    folder = path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = json.loads(json.dumps(identity))  # lists, no tuples
+    strangers = [file.name for file in folder.iterdir() if file.name[0] != "."]
+    if not path.exists():
+        if strangers:
+            raise ValueError(f"{folder} holds {min(strangers)}: choose an empty folder")
+        write_whole(path, json.dumps(wanted, indent=1) + "\n")
+    try:
+        there = json.loads(path.read_text("utf-8"))
+        other = [key for key in wanted if there.get(key) != wanted[key]]
+    except (ValueError, AttributeError):
+        raise ValueError(f"{path} is damaged: choose another folder") from None
+    if other:
+        raise ValueError(
+            f"{folder} holds {what} with another {' and '.join(other)}: "
+            "choose another folder, or delete it"
+        )
