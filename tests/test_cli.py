@@ -79,6 +79,9 @@ def test_help_does_not_wait_for_torch(words: list[str]) -> None:
         "evaluate",
         "evaluate rate",
         "evaluate quality",
+        "evaluate drawbench",
+        "evaluate realism",
+        "evaluate fid30k",
     ],
 )
 def test_every_command_has_help(command: str) -> None:

@@ -1,10 +1,13 @@
-"""Pictures of known content: coloured shapes, in two styles, and made worse."""
+"""Pictures of known content: coloured shapes, in two styles, and made worse; plain features."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 from torch import Tensor
+
+from openimagen.data.images import to_tensor
+from openimagen.evaluate.features import resized
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -36,3 +39,19 @@ def thing(name: str, style: str = "flat") -> Image.Image:
 def grainy(image: Image.Image, amount: float) -> Image.Image:
     levels = noise(image.height, image.width, 3).mul(128).add(128).clamp(0, 255).byte()
     return Image.blend(image, Image.fromarray(levels.numpy()), amount)
+
+
+class Thumbnails:
+    """Features that need no weights: a picture is its 4x4 thumbnail."""
+
+    name, width = "Thumbnails", 48
+
+    def __init__(self) -> None:
+        self.sizes: list[tuple[int, int]] = []
+
+    def __call__(self, pictures: Iterable[Image.Image]) -> Tensor:
+        rows = []
+        for picture in pictures:
+            self.sizes.append(picture.size)
+            rows.append(resized(to_tensor(picture), 4).flatten() / 255)
+        return torch.stack(rows) if rows else torch.empty(0, self.width)
