@@ -155,7 +155,7 @@ class _Work:
             "side": self.protocol.side,
             "weights": weights,
         }
-        claim(self.folder / "blocks.json", identity, "features")
+        claim(self.folder / "blocks.json", identity, "other features")
 
     def look(self) -> None:
         """The features of this rank's share of the real pictures."""
