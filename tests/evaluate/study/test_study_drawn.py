@@ -217,6 +217,9 @@ def test_real_pictures_come_by_lot_once_each(coco: Path) -> None:
         assert int(text.split()[1].partition("/")[0]) == int(file.stem[-12:])
     with pytest.raises(ValueError, match="has 10 pictures, 11 are asked for: say --pairs 10"):
         find_pairs(coco, 11, seed=1)
+    four[1][0].write_bytes(four[1][0].read_bytes()[:200])
+    with pytest.warns(UserWarning, match=r"left out: .*\.jpg: "):
+        assert find_pairs(coco, 3, seed=1) == [four[0], *four[2:]]
 
 
 def test_realism_shows_a_drawn_picture_and_the_real_one(
