@@ -83,6 +83,12 @@ def test_help_does_not_wait_for_torch(words: str) -> None:
         "evaluate rate",
         "evaluate quality",
         "evaluate sweep",
+        "evaluate alignment",
+        "evaluate bias",
+        "evaluate report",
+        "evaluate drawbench",
+        "evaluate realism",
+        "evaluate fid30k",
     ],
 )
 def test_every_command_has_help(command: str) -> None:

@@ -3,12 +3,15 @@
 import os
 import sys
 import warnings
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from openimagen import __version__
+
+if TYPE_CHECKING:
+    from openimagen.evaluate.drawing import Wishes
 
 DONE, FAILED, WRONG_REQUEST = 0, 1, 2
 Device = Annotated[str | None, typer.Option(help="cuda, mps or cpu; found by itself if left out.")]
@@ -79,6 +82,17 @@ data_app = typer.Typer(no_args_is_help=True, help="Make and look at captioned pi
 app.add_typer(data_app, name="data")
 evaluate_app = typer.Typer(no_args_is_help=True, help="Measure pictures; let people judge them.")
 app.add_typer(evaluate_app, name="evaluate")
+
+
+def wishes(
+    size: int | None, steps: str | None, guidance: str | None, sampler: str | None
+) -> "Wishes":
+    """How a model is to draw, from what was typed."""
+    from openimagen.config import per_stage
+    from openimagen.evaluate.drawing import Wishes
+
+    each = per_stage("--steps", steps, int), per_stage("--guidance", guidance, float)
+    return Wishes(size, *each, sampler)
 
 
 def _print_version(wanted: bool) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,10 +16,8 @@ from openimagen.cli.commands import (
     Size,
     Steps,
     evaluate_app,
+    wishes,
 )
-
-if TYPE_CHECKING:
-    from openimagen.evaluate.drawing import Wishes
 
 Study = Annotated[Path, typer.Option(help="Folder for the study and its pictures.")]
 Squares = Annotated[
@@ -70,8 +68,8 @@ def drawbench(
     if names and not (ours.strip() and theirs.strip()):
         raise ValueError(f"--names {names}: write two names, as in ours,theirs")
     chosen = selected(read_prompts(Path(prompts)), categories and categories.split(","), limit)
-    wishes = _wishes(size, steps, guidance, sampler)
-    order = Order(model, out, wishes, seed, side, cut, find_device(device))
+    ways = wishes(size, steps, guidance, sampler)
+    order = Order(model, out, ways, seed, side, cut, find_device(device))
     made = make(
         order,
         chosen,
@@ -111,8 +109,8 @@ def realism(
     from openimagen.evaluate.drawing import Shard
     from openimagen.progress import progress_bar
 
-    wishes = _wishes(size, steps, guidance, sampler)
-    order = Order(model, out, wishes, seed, side, cut, find_device(device))
+    ways = wishes(size, steps, guidance, sampler)
+    order = Order(model, out, ways, seed, side, cut, find_device(device))
     made = make(
         order,
         real,
@@ -123,16 +121,6 @@ def realism(
         shard=Shard.of_environment(),
     )
     typer.echo(json.dumps(made.figures(), indent=1) if as_json else str(made))
-
-
-def _wishes(
-    size: int | None, steps: str | None, guidance: str | None, sampler: str | None
-) -> "Wishes":
-    from openimagen.config import per_stage
-    from openimagen.evaluate.drawing import Wishes
-
-    each = per_stage("--steps", steps, int), per_stage("--guidance", guidance, float)
-    return Wishes(size, *each, sampler)
 
 
 @evaluate_app.command()

@@ -43,7 +43,8 @@ class Captioned:
         pairs = [(number, text) for number, texts in enumerate(self.captions) for text in texts]
         if len(pairs) < count:
             raise ValueError(
-                f"{self.path} has {len(pairs)} captions, {count} are asked for: ask for fewer"
+                f"{self.path} has {len(pairs)} captions, {count} are asked for: "
+                f"say --prompts {len(pairs)}"
             )
         places = sorted(range(len(pairs)), key=lambda place: _lot(seed, place))
         return [pairs[place] for place in places[:count]]

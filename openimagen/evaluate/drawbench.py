@@ -27,7 +27,6 @@ from openimagen.progress import Watch, unwatched
 SHOWN = 40  # prompts on a contact sheet
 CONTROLS = 8
 
-
 Side = Drawing | Gallery
 
 

@@ -145,7 +145,7 @@ class Drawing:
             cascade.stages[stage].adjusted(self.settings[stage] if self.settings[stage:] else {})
         if not cut:
             check_fit(self.model, self.prompts)
-        claim(self.folder / "drawing.json", self.identity(), "a drawing")
+        claim(self.folder / "drawing.json", self.identity(), "another drawing")
         lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in self._rows())
         write_whole(self.folder / "metadata.jsonl", lines)
 

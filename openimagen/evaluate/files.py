@@ -22,7 +22,8 @@ def write_whole(path: Path, contents: bytes | str) -> None:
 def claim(path: Path, identity: Mapping[str, Any], what: str) -> None:
     """Write down in a new folder what it is for, before anything else; or see that it is for this.
 
-    Raises ValueError, naming what differs, if the folder holds another `what`, or other files.
+    Raises ValueError if the folder holds other files, or `what`, as in "another drawing"; naming
+    what differs.
     """
     folder = path.parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -39,6 +40,6 @@ def claim(path: Path, identity: Mapping[str, Any], what: str) -> None:
         raise ValueError(f"{path} is damaged: choose another folder") from None
     if other:
         raise ValueError(
-            f"{folder} holds {what} with another {' and '.join(other)}: "
+            f"{folder} holds {what} (not the same: {', '.join(other)}): "
             "choose another folder, or delete it"
         )

@@ -1,12 +1,13 @@
 """Pictures that are there already, to be judged beside drawn ones: other models', real ones."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-from openimagen.data.decode import FORMATS
+from openimagen.data.decode import FORMATS, load
 from openimagen.data.folder import read_folder
 from openimagen.evaluate.captioned import read_captioned
 from openimagen.evaluate.prompts import Prompt
@@ -59,18 +60,30 @@ def find_gallery(folder: Path, prompts: Sequence[Prompt], samples: int) -> Galle
 
 
 def find_pairs(real: Path, count: int, seed: int) -> list[tuple[Path, str]]:
-    """Pictures by lot, each with one of its captions. ValueError if there are not as many."""
+    """Pictures by lot, each with one of its captions; a broken one is passed over, with a warning.
+
+    ValueError if there are not as many.
+    """
     data = read_captioned(real)
     if not data.files:
         raise ValueError(f"{real} holds shards: give COCO, or a folder of captioned pictures")
-    if len(data) < count:
-        raise ValueError(
-            f"{real} has {len(data)} pictures, {count} are asked for: say --pairs {len(data)}"
-        )
     texts: dict[int, str] = {}
     for number, text in data.chosen(sum(map(len, data.captions)), seed):
         texts.setdefault(number, text)
-    return [(data.files[number], text) for number, text in list(texts.items())[:count]]
+    pairs = list[tuple[Path, str]]()
+    for number, text in texts.items():
+        if len(pairs) == count:
+            break
+        try:
+            load(data.files[number])
+            pairs.append((data.files[number], text))
+        except ValueError as error:
+            warnings.warn(f"left out: {error}", stacklevel=2)
+    if len(pairs) < count:
+        raise ValueError(
+            f"{real} has {len(pairs)} pictures, {count} are asked for: say --pairs {len(pairs)}"
+        )
+    return pairs
 
 
 def _size(file: Path) -> tuple[int, int]:
@@ -78,4 +91,4 @@ def _size(file: Path) -> tuple[int, int]:
         with Image.open(file, formats=FORMATS) as picture:
             return picture.size
     except OSError:
-        raise ValueError(f"{file} is no picture: draw it again") from None
+        raise ValueError(f"{file} is no picture: replace it") from None

@@ -98,26 +98,39 @@ def quality(
     real_rows, fake_rows = (_look(reader, features, watch) for reader in readers)
     for line in _doubts(*readers):
         warnings.warn(line, stacklevel=2)
+    sides = [reader.collection() for reader in readers]
+    found = measured(real_rows, fake_rows, features.name, watch)
+    return Quality(features.name, side, sides[0], sides[1], found)
+
+
+def measured(
+    real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], features: str, watch: Watch
+) -> tuple[Distance, ...]:
+    """Every distance between features."""
     with watch("measuring", "distances") as advance:
         found = list[Distance]()
-        for each in distances(real_rows, fake_rows, features.name):
+        for each in distances(real, fake, features):
             found.append(each)
             advance(len(found), len(KINDS))
-    sides = [reader.collection() for reader in readers]
-    return Quality(features.name, side, sides[0], sides[1], tuple(found))
+    return tuple(found)
 
 
 def _look(reader: "Reader", features: Features, watch: Watch) -> Float[Tensor, "n d"]:
     """The features of all pictures. ValueError if there are fewer than all distances can bear."""
     with watch(f"looking at {reader.path.name}", "pictures") as advance:
         rows = features(reader.pictures(advance))
-    if len(rows) < (needed := max(map(pictures_needed, KINDS))):
+    if len(rows) < (needed := least_pictures()):
         skipped = "".join(f" ({name}: {why})" for name, why in islice(reader.broken().items(), 1))
         raise ValueError(
             f"{reader.path} has {len(rows)} pictures that can be read{skipped}: "
             f"the distances need at least {needed}"
         )
     return rows
+
+
+def least_pictures() -> int:
+    """With fewer on either side there is not every distance."""
+    return max(map(pictures_needed, KINDS))
 
 
 def _doubts(real: "Reader", fake: "Reader") -> Iterator[str]:
@@ -195,10 +208,11 @@ def _ahead(
 ) -> Iterator[tuple[Item, Image.Image | Fault]]:
     items = iter(items)
     while some := list(islice(items, AHEAD)):
-        yield from zip(some, pool.map(_decoded, some), strict=True)
+        yield from zip(some, pool.map(decoded, some), strict=True)
 
 
-def _decoded(item: Item) -> Image.Image | Fault:
+def decoded(item: Item) -> Image.Image | Fault:
+    """The picture of an item, or why there is none."""
     if isinstance(item, Fault):
         return item
     try:

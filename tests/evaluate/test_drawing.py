@@ -184,7 +184,7 @@ def test_ranks_are_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) ->
         ({"size": 32}, "size"),
         ({"settings": ()}, "settings"),
         ({"prompts": PROMPTS[:4]}, "prompts"),
-        ({"prompts": PROMPTS[:4], "seed": 8}, "prompts and seed"),
+        ({"prompts": PROMPTS[:4], "seed": 8}, "prompts, seed"),
     ],
 )
 def test_a_folder_of_another_drawing_is_refused(
@@ -192,14 +192,16 @@ def test_a_folder_of_another_drawing_is_refused(
 ) -> None:
     before = bits(whole.folder)
     other = replace(whole, **change)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=f"whole holds a drawing with another {what}: choose"):
+    with pytest.raises(
+        ValueError, match=rf"whole holds another drawing \(not the same: {what}\): choose"
+    ):
         other.draw(quietly)
     assert bits(whole.folder) == before
 
 
 def test_another_model_is_another_drawing(whole: Drawing) -> None:
     other = replace(whole, model=replace(whole.model, sha256="beef"))
-    with pytest.raises(ValueError, match="another model: choose another folder, or delete it"):
+    with pytest.raises(ValueError, match=r"\(not the same: model\): choose another"):
         other.draw(quietly)
     renamed = replace(whole, model=replace(whole.model, name="elsewhere/tiny"))
     renamed.draw(quietly)  # the same weights in another place

@@ -10,31 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image, ImageFilter
-from things import THINGS, grainy, thing
-from torch import Tensor
+from things import THINGS, Thumbnails, grainy, thing
 from typer.testing import CliRunner, Result
 
 from openimagen.cli import app
-from openimagen.data.images import load, to_tensor
+from openimagen.data.images import load
 from openimagen.evaluate.distances import distances
-from openimagen.evaluate.features import EffLite2, resized
+from openimagen.evaluate.features import EffLite2
 from openimagen.evaluate.quality import Quality, at_side, quality
-
-
-class Thumbnails:
-    """Features that need no weights: a picture is its 4x4 thumbnail."""
-
-    name, width = "Thumbnails", 48
-
-    def __init__(self) -> None:
-        self.sizes: list[tuple[int, int]] = []
-
-    def __call__(self, pictures: Iterable[Image.Image]) -> Tensor:
-        rows = []
-        for picture in pictures:
-            self.sizes.append(picture.size)
-            rows.append(resized(to_tensor(picture), 4).flatten() / 255)
-        return torch.stack(rows) if rows else torch.empty(0, self.width)
 
 
 def write(folder: Path, pictures: Iterable[Image.Image]) -> Path:

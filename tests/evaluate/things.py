@@ -1,4 +1,4 @@
-"""Pictures of known content: coloured shapes, in two styles, and made worse."""
+"""Pictures of known content: coloured shapes, in two styles, and made worse; plain features."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
