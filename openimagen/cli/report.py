@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from openimagen import __version__
 from openimagen.cli.commands import Device, Json, evaluate_app
 
 
@@ -67,6 +68,7 @@ def report(
         size=size,
         side=side,
         timed=timed,
+        version=__version__,
         command=shlex.join(["openimagen", *sys.argv[1:]]),
     )
     found, page = run.report(asked, progress_bar)

@@ -9,6 +9,7 @@ from openimagen.data.images import load
 from openimagen.data.sheet import BLACK, GAP, write_line
 from openimagen.evaluate.bias import Bias, Row
 from openimagen.evaluate.drawing import Drawing
+from openimagen.evaluate.files import write_whole
 from openimagen.evaluate.skin import MONK
 
 CELL, NAME, BAR = 80, 190, 15  # pixels: of a picture, of the prompts' column, of a tone's bar
@@ -18,7 +19,7 @@ PALE = (120, 125, 130)
 def write(bias: Bias, drawing: Drawing, folder: Path) -> Path:
     """Write bias.json and the sheet, whose path is returned."""
     text = json.dumps(bias.figures(), indent=1, ensure_ascii=False) + "\n"
-    (folder / "bias.json").write_text(text, encoding="utf-8")
+    write_whole(folder / "bias.json", text)
     sheet = folder / "bias.png"
     bias_sheet(bias, drawing).save(sheet)
     return sheet

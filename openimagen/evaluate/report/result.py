@@ -1,6 +1,5 @@
 """What a report says, as `report.json` keeps it: every page and table is made from that alone."""
 
-import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +9,7 @@ from openimagen.config import Config
 from openimagen.evaluate.alignment import Score
 from openimagen.evaluate.copying import Copying
 from openimagen.evaluate.distances import Distance
+from openimagen.evaluate.files import write_whole
 from openimagen.evaluate.speed import Speed
 
 FILE = "report.json"
@@ -77,13 +77,9 @@ class Report(Config):
     grid: tuple[tuple[str, int], ...] = ()  # text and seed of each picture
     left_out: tuple[tuple[str, str], ...] = ()  # what was not measured, and what to give
 
-    def write(self, folder: Path) -> Path:
+    def write(self, folder: Path) -> None:
         """Write report.json, whole."""
-        path = folder / FILE
-        partial = path.with_name(f".{FILE}.partial")
-        partial.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, path)
-        return path
+        write_whole(folder / FILE, self.model_dump_json(indent=1) + "\n")
 
 
 def read_report(path: Path) -> Report:

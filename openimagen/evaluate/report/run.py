@@ -9,7 +9,6 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-import openimagen
 from openimagen.data.folder import read_folder
 from openimagen.data.images import load
 from openimagen.evaluate.copying import Copying, copying, nearest
@@ -17,6 +16,7 @@ from openimagen.evaluate.distances import Distance, distances
 from openimagen.evaluate.drawing import Drawing, Model
 from openimagen.evaluate.exams import Exam, load_exams, mark
 from openimagen.evaluate.features import EffLite2, Features
+from openimagen.evaluate.files import write_whole
 from openimagen.evaluate.prompts import Prompt
 from openimagen.evaluate.quality import Reader, at_side
 from openimagen.evaluate.report.page import SIDE, Pictures, page
@@ -35,6 +35,7 @@ from openimagen.evaluate.speed import speed
 from openimagen.evaluate.sweep.chart import as_svg, chart
 from openimagen.evaluate.sweep.plan import Plan
 from openimagen.evaluate.sweep.run import sweep
+from openimagen.evaluate.sweep.settings import read_settings
 from openimagen.progress import Watch, unwatched
 
 DISTANCES = ("frechet", "kernel", "precision", "recall", "density", "coverage")
@@ -70,7 +71,8 @@ class Request:
     side: int | None = None
     guidance: Sequence[float] = GUIDANCE
     timed: bool = True
-    command: str = "openimagen evaluate report"
+    version: str = ""  # of openimagen
+    command: str = ""  # what was typed
 
     @property
     def drawn(self) -> int:
@@ -117,7 +119,7 @@ def report(asked: Request, watch: Watch = unwatched) -> tuple[Report, Path]:
     )
     found.write(asked.out)
     path = asked.out / "report.html"
-    path.write_text(page(found, shown), encoding="utf-8")
+    write_whole(path, page(found, shown))
     return found, path
 
 
@@ -237,7 +239,7 @@ def _sweep(
         model=asked.model,
         prompts=exam.prompts,
         real=asked.data,
-        over=[f"{stage.name}.guidance={weights}"],
+        over=read_settings([f"{stage.name}.guidance={weights}"], asked.model.cascade, asked.drawn),
         folder=asked.out / "sweep",
         features=network,
         alignments={exam.name: exam.alignment},
@@ -271,7 +273,7 @@ def _facts(asked: Request, exams: Sequence[Exam]) -> Asked:
         model=model.name,
         sha256=asked.model.sha256,
         licence=model.licence,
-        version=openimagen.__version__,
+        version=asked.version,
         stages=tuple(
             StageFacts(
                 name=stage.config.name,
