@@ -11,7 +11,7 @@ from openimagen.cli import app
 from openimagen.evaluate.drawing import load_model
 from openimagen.evaluate.features import EffLite2
 from openimagen.evaluate.quality import quality
-from openimagen.evaluate.report.result import read_report
+from openimagen.evaluate.report.result import Report, read_report
 from openimagen.evaluate.report.run import Request, report
 from openimagen.evaluate.report.table import BEGIN, END
 
@@ -40,14 +40,27 @@ def asked(tiny_folder: Path, tmp_path: Path) -> Request:
     )
 
 
-def test_report_says_what_the_measures_say(asked: Request) -> None:
+def test_report_says_what_the_measures_say_and_draws_nothing_twice(asked: Request) -> None:
     found, page = report(asked)
+    check_figures(found, asked)
     assert read_report(asked.out) == found
     assert page.read_text().count("<figure") == 8 + 8  # pictures, and nearest training pictures
-    rows = {figure.name: figure for figure in found.figures}
-    drawn = asked.out / "pictures/retrieval"
+    drawn = [each for each in asked.out.rglob("*.png") if each.parent.name != "sweep"]
+    assert len(drawn) == 8 + 2 * 8 + 8
+    lost = drawn[3]
+    contents, others = lost.read_bytes(), [each for each in drawn if each.parent != lost.parent]
+    times = [each.stat().st_mtime_ns for each in others]
+    lost.unlink()
+    assert report(asked)[0] == found
+    assert lost.read_bytes() == contents
+    assert [each.stat().st_mtime_ns for each in others] == times
+
+
+def check_figures(found: Report, asked: Request) -> None:
+    """They are what the measures give by themselves."""
     assert asked.data is not None
-    alone = quality(asked.data, drawn, EffLite2(), side=16)
+    rows = {figure.name: figure for figure in found.figures}
+    alone = quality(asked.data, asked.out / "pictures/retrieval", EffLite2(), side=16)
     for distance in alone.distances:
         if distance.name in rows:  # all but CMMD
             assert rows[distance.name].value == pytest.approx(distance.value, rel=1e-6)
@@ -59,21 +72,6 @@ def test_report_says_what_the_measures_say(asked: Request) -> None:
     assert found.sweep is not None
     weights = [point["values"]["guidance"] for point in found.sweep["points"]]
     assert weights == [1.0, 2.0]
-
-
-def test_a_killed_report_draws_nothing_twice(asked: Request) -> None:
-    first, _ = report(asked)
-    pictures = sorted(asked.out.rglob("*.png"))
-    drawn = [each for each in pictures if each.parent.name != "sweep"]  # but for its figure
-    assert len(drawn) == 8 + 2 * 8 + 8
-    lost = drawn[3]
-    contents, others = lost.read_bytes(), [each for each in drawn if each.parent != lost.parent]
-    times = [each.stat().st_mtime_ns for each in others]
-    lost.unlink()
-    again, _ = report(asked)
-    assert again == first
-    assert lost.read_bytes() == contents
-    assert [each.stat().st_mtime_ns for each in others] == times
 
 
 def run(*words: object) -> int:
