@@ -145,12 +145,17 @@ class Reader:
 
     def pictures(self, advance: Advance) -> Iterator[Image.Image]:
         """Each that can be decoded, at the stated side; a size unlike the first's is refused."""
+        return (picture for _, picture in self.named(advance))
+
+    def named(self, advance: Advance) -> Iterator[tuple[str, Image.Image]]:
+        """The same with their names inside the collection."""
         progress = Progress(self.source, advance)
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow works without the GIL
             for item, picture in _ahead(pool, self.source.samples()):
                 progress.advance(item)
                 if isinstance(picture, Image.Image):
-                    yield self._taken(self._shown(item.name), picture)
+                    name = self._shown(item.name)
+                    yield name, self._taken(name, picture)
                 else:
                     self.faults.add({self._shown(picture.name): picture.reason})
         progress.finish()

@@ -165,6 +165,9 @@ def test_what_cannot_be_measured() -> None:
         (Prompt("a cup"), '"a cup" does not say what to include: give it as GenEval does'),
         (Prompt("a cup", "", {"include": [{"class": "cup", "count": 1}]}),
          r"there is no icon of 'cup' \(1 of 1 lack\)"),
+        (Prompt("discs", "", {"include": [{"class": "disc", "count": 2},
+                                          {"class": "bar", "count": 1, "position": ["above", 0]}]}),
+         '"discs": positions are composed of two things'),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=complaint):
             measure.check([prompt])
