@@ -79,10 +79,9 @@ class Clip:
     def _embedded(self, ids: list[list[int]]) -> Iterator[Tensor]:
         for start in range(0, len(ids), BATCH):
             some = ids[start : start + BATCH]
-            longest = max(map(len, some))
+            longest = max(map(len, some))  # after its end: the text half looks back only
             padded = torch.tensor([each + each[-1:] * (longest - len(each)) for each in some])
-            mask = torch.tensor([[1] * len(each) + [0] * (longest - len(each)) for each in some])
-            out = self._net.text_model(padded.to(self.device), mask.to(self.device))
+            out = self._net.text_model(padded.to(self.device))
             yield self._net.text_projection(out.pooler_output).float().cpu()
 
 

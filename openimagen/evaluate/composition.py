@@ -46,6 +46,9 @@ class Composition:
                 f"there is no icon of {lacking[0]!r} ({len(lacking)} of {len(things)} lack): give "
                 "prompts of what there are icons of"
             )
+        for scene in scenes:
+            if any(thing.position for thing in scene.include):
+                compose(scene, self.real, 8)  # not every position can be composed
 
     def __call__(self, pictures: Iterable[Image.Image], prompts: Sequence[Prompt]) -> list[Score]:
         """The mean of the categories' shares of right pictures, as GenEval, and each share."""

@@ -98,6 +98,20 @@ def test_a_graded_background_is_no_thing() -> None:
     assert found.box == pytest.approx((30, 8, 54, 32), abs=1)
 
 
+def test_the_inside_of_a_thing_may_look_like_the_background() -> None:
+    """A white plate on white is its rim alone; it is no ring, through which one sees."""
+    plate = Image.new("RGBA", (60, 60))
+    ImageDraw.Draw(plate).ellipse((0, 0, 59, 59), "white", (60, 60, 60), 4)
+    known = Objects({**ICONS, "plate": plate})
+    for ground in ("white", (150, 176, 205)):
+        page = Image.new("RGB", (64, 64), ground)
+        page.paste(plate, (2, 2), plate)
+        assert [each.name for each in known(page)] == ["plate"]
+    page = Image.new("RGB", (64, 64), "white")
+    page.paste(ICONS["ring"].resize((60, 60)), (2, 2), ICONS["ring"].resize((60, 60)))
+    assert [each.name for each in known(page)] == ["ring"]
+
+
 def test_loose_parts_are_one_thing_and_specks_are_none() -> None:
     page = Image.new("RGB", (64, 64), "white")
     pen = ImageDraw.Draw(page)
@@ -165,6 +179,9 @@ def test_what_cannot_be_measured() -> None:
         (Prompt("a cup"), '"a cup" does not say what to include: give it as GenEval does'),
         (Prompt("a cup", "", {"include": [{"class": "cup", "count": 1}]}),
          r"there is no icon of 'cup' \(1 of 1 lack\)"),
+        (Prompt("discs", "", {"include": [{"class": "disc", "count": 2},
+                                          {"class": "bar", "count": 1, "position": ["above", 0]}]}),
+         '"discs": positions are composed of two things'),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=complaint):
             measure.check([prompt])
