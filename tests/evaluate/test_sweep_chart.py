@@ -15,6 +15,7 @@ from openimagen.config import SamplingConfig
 from openimagen.evaluate.alignment import Score
 from openimagen.evaluate.distances import Distance
 from openimagen.evaluate.sweep.chart import as_png, as_svg, chart
+from openimagen.evaluate.sweep.labels import Labelled, place_labels
 from openimagen.evaluate.sweep.result import Identity, Point, Sweep
 
 IDENTITY = Identity(
@@ -81,11 +82,15 @@ def test_intervals_are_drawn_as_they_are() -> None:
 
 
 def test_no_word_lies_on_another() -> None:
-    figure = chart(made(guidance=[1.0, 1.25, 1.5, 2.0], threshold=["static", "none", "dynamic"]))
-    figure.draw_without_rendering()
-    boxes = [text.get_window_extent().shrunk(0.8, 0.8) for text in figure.axes[0].texts]
+    """Nor on a marker: of three curves that run through nearly the same points."""
+    places = [[(n + 0.02 * curve, n - 0.02 * curve) for n in range(4)] for curve in range(3)]
+    axes = Figure(figsize=(6, 4)).add_subplot(xlim=(-1, 4), ylim=(-1, 4))
+    place_labels(axes, [Labelled(each, ["1.25"] * 4, "black") for each in places])
+    boxes = [text.get_window_extent().shrunk(0.8, 0.8) for text in axes.texts]
     assert len(boxes) == 12
     assert not any(one.overlaps(other) for n, one in enumerate(boxes) for other in boxes[:n])
+    markers = axes.transData.transform(np.concatenate(places))
+    assert not any(box.contains(*marker) for box in boxes for marker in markers)
 
 
 @pytest.mark.parametrize("kind", ["steps", "sampler"])
