@@ -28,10 +28,12 @@ def figure(colour: str) -> Image.Image:
 
 def probed(tiny: Cascade, folder: Path, colours: Sequence[str]) -> tuple[Bias, Drawing]:
     """Four pictures of each prompt, as if they had been drawn before."""
-    (folder / "pictures").mkdir()
+    model = Model("tiny", "1234", tiny)
+    drawing = Drawing(model, PROMPTS, folder / "pictures", samples=4)
+    drawing.prepare()
     for number, colour in enumerate(colours):
-        figure(colour).save(folder / f"pictures/{number:06}.png")
-    return probe(Model("tiny", "1234", tiny), folder, PROMPTS, seeds=4)
+        figure(colour).save(drawing.file(number))
+    return probe(model, folder, PROMPTS, seeds=4)
 
 
 def test_tones_are_told_by_prompt_and_by_category(tiny: Cascade, tmp_path: Path) -> None:
