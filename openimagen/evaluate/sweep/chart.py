@@ -226,7 +226,8 @@ def _bounds(score: Score) -> str:
     """What else there is to read a score against."""
     known = ((score.ceiling, "of real pictures"), (score.chance, "by chance"))
     words = [f"{value:.3g} {who}" for value, who in known if value is not None]
-    return f"{score.name}: {', '.join(words)}." if words else ""
+    name = score.name.replace(" ", "\N{NO-BREAK SPACE}")
+    return f"{name}: {', '.join(words)}." if words else ""
 
 
 def _legend(axes: Axes, sweep: Sweep) -> None:
