@@ -168,7 +168,7 @@ def _panels(sweep: Sweep) -> Figure:
         panels[2].plot(_xs(sweep, timed), seconds, **_line(sweep, line))
     panels[2].set_ylim(bottom=0)
     _head(figure, sweep)
-    _legend(panels[0], sweep)
+    _legend(panels[2], sweep)  # the emptiest
     return figure
 
 
