@@ -168,7 +168,7 @@ def _panels(sweep: Sweep) -> Figure:
         panels[2].plot(_xs(sweep, timed), seconds, **_line(sweep, line))
     panels[2].set_ylim(bottom=0)
     _head(figure, sweep)
-    _legend(panels[0], sweep)
+    _legend(panels[2], sweep)  # the emptiest
     return figure
 
 
@@ -226,7 +226,8 @@ def _bounds(score: Score) -> str:
     """What else there is to read a score against."""
     known = ((score.ceiling, "of real pictures"), (score.chance, "by chance"))
     words = [f"{value:.3g} {who}" for value, who in known if value is not None]
-    return f"{score.name}: {', '.join(words)}." if words else ""
+    name = score.name.replace(" ", "\N{NO-BREAK SPACE}")
+    return f"{name}: {', '.join(words)}." if words else ""
 
 
 def _legend(axes: Axes, sweep: Sweep) -> None:
