@@ -39,6 +39,9 @@ def report(
         int | None, typer.Option(min=8, help="Bring every picture to this side first.")
     ] = None,
     timed: Annotated[bool, typer.Option("--speed/--no-speed", help="Time the drawing.")] = True,
+    hourly: Annotated[
+        float | None, typer.Option(min=0, help="Price of this machine, for what pictures cost.")
+    ] = None,
     card: Annotated[
         list[Path] | None,
         typer.Option(help="Put the tables into this README or model card, between its marks."),
@@ -68,6 +71,7 @@ def report(
         size=size,
         side=side,
         timed=timed,
+        hourly=hourly,
         version=__version__,
         command=shlex.join(["openimagen", *sys.argv[1:]]),
     )

@@ -1,16 +1,16 @@
 """How fast a model draws, what it needs of memory, and what a picture costs in arithmetic."""
 
-import os
 import platform
 import re
 import statistics
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -46,7 +46,7 @@ class Speed:
     stages: tuple[StageSpeed, ...]
     warm_s: float  # from a prompt to pixels, the model loaded
     cold_s: float  # from the command to a file
-    peak_gb: float  # of the command's process; 10^9 bytes
+    peak_gb: float | None  # of the command's process, 10^9 bytes; None if nobody tells
     peak_gpu_gb: float | None  # of CUDA memory while warm; None on another device
 
     def __str__(self) -> str:
@@ -54,9 +54,10 @@ class Speed:
         for each in self.stages:
             size, tflop = f"{each.parameters / 1e6:.1f}M", f"{each.tflop:.3f} TFLOP"
             lines.append(f"{each.name}  {size}  {each.calls} calls  {tflop}  {each.seconds:.2f} s")
-        gpu = f", {self.peak_gpu_gb:.2f} GB of its GPU" if self.peak_gpu_gb is not None else ""
-        times = f"warm {self.warm_s:.2f} s, cold {self.cold_s:.2f} s"
-        return "\n".join([*lines, f"{times}, at most {self.peak_gb:.2f} GB of memory{gpu}"])
+        times = [f"warm {self.warm_s:.2f} s", f"cold {self.cold_s:.2f} s"]
+        for peak, where in ((self.peak_gb, "memory"), (self.peak_gpu_gb, "its GPU")):
+            times += [] if peak is None else [f"at most {peak:.2f} GB of {where}"]
+        return "\n".join([*lines, ", ".join(times)])
 
 
 def speed(model: Model, size: int | None = None, watch: Watch = unwatched) -> Speed:
@@ -75,7 +76,7 @@ def speed(model: Model, size: int | None = None, watch: Watch = unwatched) -> Sp
             advance(number + 1, WARM + COLD)
         peak = torch.cuda.max_memory_allocated(cascade.device) / 1e9 if on_cuda else None
         flops = _flops(cascade, side)
-        starts = list[tuple[float, float]]()
+        starts = list[tuple[float, float | None]]()
         for number in range(COLD):
             starts.append(_from_the_command(model, side))
             advance(WARM + number + 1, WARM + COLD)
@@ -88,7 +89,7 @@ def speed(model: Model, size: int | None = None, watch: Watch = unwatched) -> Sp
         stages=tuple(stages),
         warm_s=statistics.median(map(sum, laps)),
         cold_s=statistics.median(wall for wall, _ in starts),
-        peak_gb=max(memory for _, memory in starts),
+        peak_gb=max((memory for _, memory in starts if memory), default=None),
         peak_gpu_gb=peak,
     )
 
@@ -134,19 +135,31 @@ def _flops(cascade: Cascade, size: int) -> list[int]:
     return [after - before for before, after in pairwise([0, *ends.values()])]
 
 
-def _from_the_command(model: Model, size: int) -> tuple[float, float]:
-    """Seconds from the command to a file, and 10^9 bytes of memory at the most."""
-    with TemporaryDirectory() as folder:
+def _from_the_command(model: Model, size: int) -> tuple[float, float | None]:
+    """Seconds from the command to a file, and 10^9 bytes of memory at the most, if that is told."""
+    with TemporaryDirectory() as folder, TemporaryFile() as said:
         command = [sys.executable, "-m", "openimagen", "generate", PROMPT, "--model", model.name]
         command += ["--size", str(size), "--device", str(model.cascade.device), "--out", folder]
-        began = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        assert process.stderr is not None
-        said = process.stderr.read().decode(errors="replace")
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        began, peak = time.perf_counter(), None
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
+        while process.poll() is None:
+            peak = _peak(process.pid) or peak
+            time.sleep(0.01)
         seconds = time.perf_counter() - began
-    if process.returncode:
-        raise OSError(f"generate failed, which was to be timed: {said}")
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB on Linux
-    return seconds, used.ru_maxrss * unit / 1e9
+        said.seek(0)
+        if process.returncode:
+            words = said.read().decode(errors="replace")
+            raise OSError(f"generate failed, which was to be timed: {words}")
+    return seconds, peak
+
+
+def _peak(process: int) -> float | None:
+    """10^9 bytes that a process has had in memory; None where the system does not say.
+
+    Not what `wait4` tells: that counts the memory of the process that started it, too.
+    """
+    status = Path(f"/proc/{process}/status")
+    with suppress(OSError):
+        found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
+        return 1024 * int(found[1]) / 1e9 if found else None
+    return None

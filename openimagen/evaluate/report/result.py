@@ -52,6 +52,7 @@ class Asked(Config):
     size: int  # side that they were drawn at
     side: int  # that all pictures were brought to before they were looked at
     command: str
+    hourly: float | None = None  # price of the machine, in whatever money
 
 
 class Neighbour(Config):

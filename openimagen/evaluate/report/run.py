@@ -1,6 +1,8 @@
 """Measure a model from all sides and report it: a page, and the figures as JSON."""
 
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
@@ -71,6 +73,7 @@ class Request:
     side: int | None = None
     guidance: Sequence[float] = GUIDANCE
     timed: bool = True
+    hourly: float | None = None  # price of this machine
     version: str = ""  # of openimagen
     command: str = ""  # what was typed
 
@@ -184,8 +187,17 @@ def _distances(looked: Looked, network: Features) -> Iterator[Figure]:
     found = distances(looked.known, looked.drawn, network.name, DISTANCES)
     beside: Iterator[Distance | None] = repeat(None)
     if looked.unseen is not None:
-        beside = iter(distances(looked.known, looked.unseen, network.name, DISTANCES))
+        with _once():
+            beside = iter(distances(looked.known, looked.unseen, network.name, DISTANCES))
     return (of_distance(each, other) for each, other in zip(found, beside, strict=False))
+
+
+@contextmanager
+def _once() -> Iterator[None]:
+    """Without the warning that pictures are few: it was given for as many."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*pictures are few")
+        yield
 
 
 @dataclass(frozen=True)
@@ -247,7 +259,8 @@ def _sweep(
         size=asked.drawn,
         side=asked.looked_at,
     )
-    found = sweep(plan, watch)
+    with _once():
+        found = sweep(plan, watch)
     shown.sweep = as_svg(chart(found))
     return found.model_dump(mode="json")
 
@@ -290,6 +303,7 @@ def _facts(asked: Request, exams: Sequence[Exam]) -> Asked:
         size=asked.drawn,
         side=asked.looked_at,
         command=asked.command,
+        hourly=asked.hourly,
     )
 
 

@@ -39,9 +39,10 @@ def _speed(report: Report) -> list[str]:
         [f"{speed.machine}, {speed.threads} threads", ""],
         [f"from the command to a {side} PNG, cold", f"{speed.cold_s:.1f} s"],
         [f"a further {side} picture, warm", f"{speed.warm_s:.1f} s"],
-        ["memory at the most", f"{speed.peak_gb:.2f} GB"],
         [f"arithmetic of a picture, {calls} network calls", f"{tflop:.3f} TFLOP"],
     ]
+    if speed.peak_gb is not None:
+        rows.append(["memory at the most", f"{speed.peak_gb:.2f} GB"])
     if speed.peak_gpu_gb is not None:
         rows.append(["memory of the GPU at the most", f"{speed.peak_gpu_gb:.2f} GB"])
     return list(_table(rows))
