@@ -16,7 +16,7 @@ from openimagen.data.scenes import Icons, Scene, Thing, compose
 from openimagen.evaluate.alignment import Score
 from openimagen.evaluate.bootstrap import interval, margin, means, share_interval
 from openimagen.evaluate.objects import Found, Objects
-from openimagen.evaluate.prompts import Prompt
+from openimagen.evaluate.prompts import Prompt, of_row
 from openimagen.evaluate.sheet import Cell
 
 LEEWAY = 0.1  # of two things' sizes: what they may lie off a line and be neither left nor right
@@ -113,12 +113,12 @@ def _share(right: Iterable[bool]) -> float:
 
 def scene_of(prompt: Prompt) -> Scene:
     """The content of a prompt. ValueError if it does not say what must be in the picture."""
-    return Scene.of_row(prompt.content or {}, prompt.text)
+    return Scene.of_row({"tag": prompt.category, **(prompt.content or {})}, prompt.text)
 
 
 def prompt_of(scene: Scene) -> Prompt:
     """A scene as a prompt."""
-    return Prompt(scene.caption, scene.tag, scene.row())
+    return of_row(scene.row(), scene.caption)
 
 
 def by_tag(scenes: Sequence[Scene]) -> dict[str, list[int]]:

@@ -12,7 +12,7 @@ from openimagen.data.folder import read_folder
 from openimagen.data.images import load
 from openimagen.evaluate.drawing import Drawing, Model, Settings
 from openimagen.evaluate.exams import Exam, Marks, mark
-from openimagen.evaluate.prompts import Prompt
+from openimagen.evaluate.prompts import Prompt, of_row
 from openimagen.evaluate.sheet import contact_sheet
 from openimagen.progress import Watch, unwatched
 
@@ -141,9 +141,7 @@ def read_drawn(folder: Path, prompts: Sequence[Prompt] | None = None) -> Drawn:
     if prompts is None:
         rows = _rows(folder / "metadata.jsonl")
         asked = [
-            Prompt(text, str(row.get("tag", "")), row if "include" in row else None)
-            for path, text in pairs
-            for row in [rows.get(path.name, {})]
+            of_row({**rows.get(path.name, {}), "prompt": text}, str(path)) for path, text in pairs
         ]
         return Drawn(folder, tuple(path for path, _ in pairs), tuple(asked))
     known = {prompt.text: prompt for prompt in prompts}

@@ -90,7 +90,7 @@ def _table(path: Path) -> Iterator[Prompt]:
         for row in rows:
             if any(field.strip() for field in row):
                 named = dict(zip(names, row, strict=False))
-                yield _prompt(named, f"{path}:{rows.line_num}")
+                yield of_row(named, f"{path}:{rows.line_num}")
     except csv.Error as error:
         raise ValueError(f"{path}:{rows.line_num} is no row of a table: {error}") from None
 
@@ -104,7 +104,7 @@ def _json(path: Path) -> Iterator[Prompt]:
                 raise ValueError(f"{path}:{number} is no JSON: write one object a line") from None
             if not isinstance(row, dict):
                 raise ValueError(f"{path}:{number} is no object: give it a prompt")
-            yield _prompt(row, f"{path}:{number}")
+            yield of_row(row, f"{path}:{number}")
 
 
 def _captions(path: Path) -> Iterator[Prompt]:
@@ -120,7 +120,8 @@ _READERS: dict[str, Callable[[Path], Iterator[Prompt]]] = {
 }  # fmt: skip
 
 
-def _prompt(row: Mapping[str, Any], where: str) -> Prompt:
+def of_row(row: Mapping[str, Any], where: str) -> Prompt:
+    """A prompt from a row of a table or a line of JSON. ValueError, naming where, if it is none."""
     given = next((row[key] for key in TEXT_KEYS if row.get(key) is not None), None)
     if not isinstance(given, str) or not _clean(given):
         raise ValueError(f"{where} has no prompt: name its column or key `prompt`")

@@ -111,6 +111,20 @@ def test_a_model_draws_once_and_is_measured_by_several(
     assert again["exams"] == [retrieval]
 
 
+def test_drawn_scenes_say_what_they_are(model: Path, corpus: Path, tmp_path: Path) -> None:
+    """By the file that asked for them, and by what lies beside the pictures."""
+    file = tmp_path / "scenes.jsonl"
+    rows = [scene.row() for scene in scene_prompts([*SHAPES], 1)]
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    words = ["--scenes", corpus / "icons", "--json"]
+    out = tmp_path / "out"
+    drawn = json.loads(run(model, *words, "--prompts", file, "--steps", 1, "--out", out).stdout)
+    again = json.loads(run(out / "composition", *words).stdout)
+    assert again["exams"] == drawn["exams"]
+    names = [score["name"] for score in drawn["exams"][0]["scores"]]
+    assert any(name.startswith("counting") for name in names)
+
+
 def test_a_model_draws_scenes_of_what_both_styles_have(model: Path, corpus: Path) -> None:
     asked = load_exams(scenes=corpus / "icons", prompts=[
         Prompt("two discs", "counting", {"include": [{"class": "disc", "count": 2}]})
