@@ -1,5 +1,6 @@
 """What pages tell one to type is what the command takes; launch scripts do what they say."""
 
+import hashlib
 import os
 import re
 import shlex
@@ -15,9 +16,12 @@ import yaml
 
 from openimagen import recipes
 from openimagen.cli import app
+from openimagen.evaluate.report.result import read_report
+from openimagen.evaluate.report.table import BEGIN, END, markdown
 
 ROOT = Path(__file__).parent.parent
 LAUNCH = ROOT / "docs/launch"
+MODEL = ROOT / "openimagen/models/emoji"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -33,6 +37,21 @@ def accepted(words: list[str]) -> bool:
         names = {stage.name for stage in plan.model.stages}
         assert options.get("stage", "all") in {"all", *names}
     return True
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", ["README.md", "openimagen/models/emoji/MODEL_CARD.md"])
+def test_figures_are_those_of_the_report(page: str) -> None:
+    text = (ROOT / page).read_text()
+    shown = text[text.index(BEGIN) + len(BEGIN) : text.index(END)]
+    assert shown.strip() == markdown(read_report(MODEL / "report.json"))
+
+
+def test_report_is_of_the_embedded_model() -> None:
+    asked = read_report(MODEL / "report.json").asked
+    assert asked.sha256 == hashlib.sha256((MODEL / "model.json").read_bytes()).hexdigest()
 
 
 # --- pages ----------------------------------------------------------------------------------------
