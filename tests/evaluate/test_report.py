@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from things import THINGS, thing
@@ -10,6 +12,7 @@ from things import THINGS, thing
 from openimagen.cli import app
 from openimagen.evaluate.drawing import load_model
 from openimagen.evaluate.features import EffLite2
+from openimagen.evaluate.prompts import Prompt
 from openimagen.evaluate.quality import quality
 from openimagen.evaluate.report.result import Report, read_report
 from openimagen.evaluate.report.run import Request, report
@@ -72,6 +75,26 @@ def check_figures(found: Report, asked: Request) -> None:
     assert found.sweep is not None
     weights = [point["values"]["guidance"] for point in found.sweep["points"]]
     assert weights == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"names": 2}, "2 texts: the distances need 7 pictures or more"),
+        ({"size": 17}, "size 17 is no stage of tiny: choose one of 16, 32, 64"),
+        ({"unseen": "few", "prompts": [Prompt(name) for name in THINGS]},
+         "few has 3 pictures of the 10 texts: the distances need 7"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_measured_is_told_before_anything_is_drawn(
+    asked: Request, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    few = styled(tmp_path / "few", "outlined", THINGS[:3])
+    if "unseen" in changes:
+        changes = {**changes, "unseen": few}
+    with pytest.raises(ValueError, match=message):
+        report(replace(asked, **changes))
+    assert not asked.out.exists()
 
 
 def run(*words: object) -> int:

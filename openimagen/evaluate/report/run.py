@@ -14,7 +14,7 @@ from torch import Tensor
 from openimagen.data.folder import read_folder
 from openimagen.data.images import load
 from openimagen.evaluate.copying import Copying, copying, nearest
-from openimagen.evaluate.distances import Distance, distances
+from openimagen.evaluate.distances import Distance, distances, pictures_needed
 from openimagen.evaluate.drawing import Drawing, Model
 from openimagen.evaluate.exams import Exam, load_exams, mark
 from openimagen.evaluate.features import EffLite2, Features
@@ -99,7 +99,10 @@ def report(asked: Request, watch: Watch = unwatched) -> tuple[Report, Path]:
     Pictures and the sweep stay in OUT, so that a killed report goes on. Returns the report and the
     path of its page. Raises ValueError for what does not fit, before anything is drawn.
     """
+    asked.model.cascade.stages_between(0, asked.drawn)
     exams = _exams(asked)
+    if exams and asked.data:
+        _check_enough(asked, exams[0])
     network = EffLite2(asked.model.cascade.device)
     shown, figures = Pictures(), list[Figure]()
     for exam in exams:
@@ -146,6 +149,24 @@ def _exams(asked: Request) -> list[Exam]:
     )
 
 
+def _check_enough(asked: Request, exam: Exam) -> None:
+    """ValueError if there are fewer pictures than the distances can bear."""
+    least = max(map(pictures_needed, DISTANCES))
+    if len(exam.prompts) < least:
+        raise ValueError(f"{len(exam.prompts)} texts: the distances need {least} pictures or more")
+    if asked.unseen and (count := len(_same(asked.unseen, exam))) < least:
+        raise ValueError(
+            f"{asked.unseen} has {count} pictures of the {len(exam.prompts)} texts: the distances "
+            f"need {least}, captioned as those are"
+        )
+
+
+def _same(unseen: Path, exam: Exam) -> list[Path]:
+    """The unseen pictures of the texts of an exam."""
+    texts = {prompt.text for prompt in exam.prompts}
+    return [pair.path for pair in read_folder(unseen).pairs if pair.captions[0] in texts]
+
+
 def _score(asked: Request, exam: Exam, shown: Pictures, watch: Watch) -> list[Figure]:
     drawing = asked.drawing(exam.name, exam.prompts, asked.drawn)
     with watch(f"drawing for {exam.name}", "pictures") as advance:
@@ -176,10 +197,7 @@ def _look(asked: Request, data: Path, exam: Exam, network: Features, watch: Watc
         known = network(Reader(data, side).pictures(advance))
     unseen = None
     if asked.unseen:
-        texts = {prompt.text for prompt in exam.prompts}
-        pairs = read_folder(asked.unseen).pairs
-        same = [pair.path for pair in pairs if texts.intersection(pair.captions[:1])]
-        unseen = network(at_side(load(path), side) for path in same)
+        unseen = network(at_side(load(path), side) for path in _same(asked.unseen, exam))
     return Looked(drawing, drawn, known, unseen)
 
 
