@@ -56,6 +56,7 @@ def bias(
     size: Annotated[int | None, typer.Option(help="Side in pixels, one of the stages'.")] = None,
     steps: Annotated[str | None, typer.Option(help="For every stage, or one each: 16,8,4.")] = None,
     guidance: Annotated[str | None, typer.Option(help="Likewise: 4,1,1; 1 is off.")] = None,
+    cut: Cut = False,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
@@ -83,6 +84,7 @@ def bias(
         seed=seed,
         size=size,
         settings=settings,
+        cut=cut,
         watch=progress_bar,
     )
     sheet = write(found, drawing, out)

@@ -14,7 +14,7 @@ from torch import Tensor
 from openimagen.data.folder import read_folder
 from openimagen.data.images import load
 from openimagen.evaluate.copying import Copying, copying, nearest
-from openimagen.evaluate.distances import Distance, distances
+from openimagen.evaluate.distances import Distance, distances, pictures_needed
 from openimagen.evaluate.drawing import Drawing, Model
 from openimagen.evaluate.exams import Exam, load_exams, mark
 from openimagen.evaluate.features import EffLite2, Features
@@ -57,7 +57,8 @@ class Request:
     `data`: captioned pictures that it was trained on. `unseen`: others of the same names, which it
     was not. `scenes`: icons with alpha, to ask for scenes of. `clip`: a CLIP's folder or hub id.
     `prompts`: what to draw, instead of `names` captions of `data`. `size`: side that the measured
-    pictures are drawn at, the first stage's if None; `side`: that all are looked at with.
+    pictures are drawn at, the first stage's if None; `side`: that all are looked at with. `cut`:
+    draw prompts that are too long for the model, too.
     """
 
     model: Model
@@ -71,6 +72,7 @@ class Request:
     seed: int = 0
     size: int | None = None
     side: int | None = None
+    cut: bool = False
     guidance: Sequence[float] = GUIDANCE
     timed: bool = True
     hourly: float | None = None  # price of this machine
@@ -100,6 +102,7 @@ def report(asked: Request, watch: Watch = unwatched) -> tuple[Report, Path]:
     path of its page. Raises ValueError for what does not fit, before anything is drawn.
     """
     exams = _exams(asked)
+    _check(asked, exams)
     network = EffLite2(asked.model.cascade.device)
     shown, figures = Pictures(), list[Figure]()
     for exam in exams:
@@ -146,10 +149,33 @@ def _exams(asked: Request) -> list[Exam]:
     )
 
 
+def _check(asked: Request, exams: Sequence[Exam]) -> None:
+    """ValueError if any of the pictures to be compared are too few for the distances."""
+    if not (exams and asked.data):
+        return
+    needed, prompts = max(map(pictures_needed, DISTANCES)), exams[0].prompts
+    least = f"the distances need at least {needed}"
+    if len(prompts) < needed:
+        raise ValueError(f"{len(prompts)} prompts: {least}: give more, as --names or --prompts")
+    if (count := len(read_folder(asked.data).pairs)) < needed:
+        raise ValueError(f"{asked.data} has {count} pictures: {least}: give more as --data")
+    if asked.unseen and (count := len(_same(asked.unseen, prompts))) < needed:
+        raise ValueError(
+            f"{asked.unseen} has {count} pictures of the prompts: {least}: give more, "
+            "or leave --unseen out"
+        )
+
+
+def _same(unseen: Path, prompts: Sequence[Prompt]) -> list[Path]:
+    """The pictures of a folder that are called as one of the prompts."""
+    texts = {prompt.text for prompt in prompts}
+    return [pair.path for pair in read_folder(unseen).pairs if pair.captions[0] in texts]
+
+
 def _score(asked: Request, exam: Exam, shown: Pictures, watch: Watch) -> list[Figure]:
     drawing = asked.drawing(exam.name, exam.prompts, asked.drawn)
     with watch(f"drawing for {exam.name}", "pictures") as advance:
-        drawing.draw(advance)
+        drawing.draw(advance, cut=asked.cut)
     marks = mark(exam, drawing.pictures(), watch)
     if marks.cells:
         shown.sheets.append((f"All pictures of {exam.name}", contact_sheet(marks.cells)))
@@ -176,9 +202,7 @@ def _look(asked: Request, data: Path, exam: Exam, network: Features, watch: Watc
         known = network(Reader(data, side).pictures(advance))
     unseen = None
     if asked.unseen:
-        texts = {prompt.text for prompt in exam.prompts}
-        pairs = read_folder(asked.unseen).pairs
-        same = [pair.path for pair in pairs if texts.intersection(pair.captions[:1])]
+        same = _same(asked.unseen, exam.prompts)
         unseen = network(at_side(load(path), side) for path in same)
     return Looked(drawing, drawn, known, unseen)
 
@@ -258,6 +282,7 @@ def _sweep(
         seed=asked.seed,
         size=asked.drawn,
         side=asked.looked_at,
+        cut=asked.cut,
     )
     with _once():
         found = sweep(plan, watch)
@@ -272,7 +297,7 @@ def _grid(
     prompts = asked.prompts or (exams[0].prompts if exams else [Prompt(text) for text in BUILT_IN])
     drawing = asked.drawing("grid", prompts[:GRID], None)
     with watch("drawing", "pictures") as advance:
-        drawing.draw(advance)
+        drawing.draw(advance, cut=asked.cut)
     shown.grid += drawing.pictures()
     return tuple((prompt.text, asked.seed + n) for n, prompt in enumerate(drawing.prompts))
 
@@ -299,6 +324,7 @@ def _facts(asked: Request, exams: Sequence[Exam]) -> Asked:
         data=asked.data.name if asked.data else None,
         unseen=asked.unseen.name if asked.unseen else None,
         names=len(exams[0].prompts) if exams else 0,
+        given=asked.prompts is not None,
         seed=asked.seed,
         size=asked.drawn,
         side=asked.looked_at,
