@@ -200,8 +200,8 @@ def find_model(name: str | Path) -> Path:
     folder = Path(name)
     if folder.is_dir():
         return folder
-    if str(name).count("/") == 1 and not str(name).startswith((".", "/", "~")):
-        return _from_hub(str(name))
+    if str(name).rstrip("/").count("/") == 1 and not str(name).startswith((".", "/", "~")):
+        return _from_hub(str(name).rstrip("/"))
     known = ", ".join(embedded_models()) or "none"
     raise ValueError(f"no model {name}: embedded models are {known}; else give a model folder")
 

@@ -56,6 +56,7 @@ def bias(
     size: Annotated[int | None, typer.Option(help="Side in pixels, one of the stages'.")] = None,
     steps: Annotated[str | None, typer.Option(help="For every stage, or one each: 16,8,4.")] = None,
     guidance: Annotated[str | None, typer.Option(help="Likewise: 4,1,1; 1 is off.")] = None,
+    cut: Cut = False,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
@@ -83,6 +84,7 @@ def bias(
         seed=seed,
         size=size,
         settings=settings,
+        cut=cut,
         watch=progress_bar,
     )
     sheet = write(found, drawing, out)
@@ -145,11 +147,19 @@ def alignment(
     from openimagen.config import per_stage
     from openimagen.device import find_device
     from openimagen.evaluate.drawing import load_model
-    from openimagen.evaluate.examined import examine_drawn, examine_model, is_drawn, read_drawn
+    from openimagen.evaluate.examined import (
+        check_sheet,
+        examine_drawn,
+        examine_model,
+        is_drawn,
+        read_drawn,
+    )
     from openimagen.evaluate.exams import load_exams
     from openimagen.evaluate.prompts import read_prompts
     from openimagen.progress import progress_bar
 
+    if sheet and (prototypes or scenes or clip):
+        check_sheet(sheet, judged=bool(prototypes or scenes))
     where, asked = find_device(device), read_prompts(prompts) if prompts else None
     exams = partial(
         load_exams, prototypes=prototypes, scenes=scenes, clip=clip, ceiling=ceiling, names=names,

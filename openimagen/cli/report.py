@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from openimagen import __version__
-from openimagen.cli.commands import Device, Json, evaluate_app
+from openimagen.cli.commands import Cut, Device, Json, evaluate_app
 
 
 @evaluate_app.command()
@@ -38,6 +38,7 @@ def report(
     side: Annotated[
         int | None, typer.Option(min=8, help="Bring every picture to this side first.")
     ] = None,
+    cut: Cut = False,
     timed: Annotated[bool, typer.Option("--speed/--no-speed", help="Time the drawing.")] = True,
     hourly: Annotated[
         float | None, typer.Option(min=0, help="Price of this machine, for what pictures cost.")
@@ -70,6 +71,7 @@ def report(
         seed=seed,
         size=size,
         side=side,
+        cut=cut,
         timed=timed,
         hourly=hourly,
         version=__version__,

@@ -67,7 +67,8 @@ def drawbench(
     ours, _, theirs = (names or "").partition(",")
     if names and not (ours.strip() and theirs.strip()):
         raise ValueError(f"--names {names}: write two names, as in ours,theirs")
-    chosen = selected(read_prompts(Path(prompts)), categories and categories.split(","), limit)
+    only = None if categories is None else categories.split(",")
+    chosen = selected(read_prompts(Path(prompts)), only, limit)
     ways = wishes(size, steps, guidance, sampler)
     order = Order(model, out, ways, seed, side, cut, find_device(device))
     made = make(

@@ -99,11 +99,12 @@ def probe(
     seed: int = 0,
     size: int | None = None,
     settings: Settings = (),
+    cut: bool = False,
     watch: Watch = unwatched,
 ) -> tuple[Bias, Drawing]:
     """Draw each prompt `seeds` times into FOLDER/pictures, and measure what was drawn.
 
-    Resumable, as `Drawing` is. `prompts`: those of `built_in` unless given.
+    Resumable, as `Drawing` is, with `cut` as there. `prompts`: those of `built_in` unless given.
     Raises ValueError for fewer than two seeds: nothing can be said of a spread then.
     """
     if seeds < 2:
@@ -111,7 +112,7 @@ def probe(
     prompts = built_in() if prompts is None else prompts
     drawing = Drawing(model, prompts, folder / "pictures", seeds, seed, size, settings)
     with watch("drawing", "pictures") as advance:
-        drawing.draw(advance)
+        drawing.draw(advance, cut=cut)
     looks = [look(picture) for picture in drawing.pictures()]
     rows: dict[tuple[str, str], list[tuple[str, Look]]] = {}
     categories: dict[str, list[tuple[str, Look]]] = {}

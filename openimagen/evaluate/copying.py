@@ -1,8 +1,9 @@
 """Is it copying? How near drawn pictures come to those that the model was trained on.
 
 A picture is a near-copy if it lies nearer to a training picture than that one lies to any other
-training picture (it is not "authentic": Alaa et al., 2022, section 3.3). Fresh draws from where the
-training pictures came from are near-copies in up to half of the cases, by chance; copies in all.
+training picture (it is not "authentic": Alaa et al., 2022, section 3.3), or if it is that picture:
+one that is there twice has another at no distance. Fresh draws from where the training pictures
+came from are near-copies in up to half of the cases, by chance; copies in all.
 So the share is read against that of real pictures that were not trained on.
 """
 
@@ -16,6 +17,7 @@ from torch.nn.functional import normalize
 from openimagen.evaluate.bootstrap import share_interval
 
 BLOCK = 1024  # rows at once
+SAME = 1e-6  # 1 - cosine below which two are one picture: rounding differs from batch to batch
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def nearest(pictures: Float[Tensor, "n d"], training: Float[Tensor, "m d"]) -> N
     drawn, known = (normalize(rows.double(), dim=1) for rows in (pictures, training))
     distances, numbers = _two_nearest(drawn, known)
     among = _two_nearest(known[numbers[:, 0]], known)[0][:, 1]  # past the picture itself
-    return Nearest(numbers[:, 0], distances[:, 0], distances[:, 0] < among)
+    return Nearest(numbers[:, 0], distances[:, 0], distances[:, 0] < among.clamp(min=SAME))
 
 
 def copying(found: Nearest, training: int, features: str) -> Copying:

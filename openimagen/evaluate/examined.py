@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from openimagen.data.folder import read_folder
+from openimagen.data.folder import IMAGE_SUFFIXES, read_folder
 from openimagen.data.images import load
 from openimagen.evaluate.drawing import Drawing, Model, Settings
 from openimagen.evaluate.exams import Exam, Marks, mark
@@ -50,11 +50,10 @@ class Examined:
     def write_sheets(self, path: Path) -> list[Path]:
         """A contact sheet of each exam that judges single pictures: `path`, or `path`-NAME of more.
 
-        ValueError if there is none: CLIP score calls no picture right or wrong.
+        Raises ValueError as `check_sheet`: CLIP score calls no picture right or wrong.
         """
         judged = [marks for marks in self.marks if marks.cells]
-        if not judged:
-            raise ValueError("CLIP score has no sheet: ask for --prototypes or --scenes, too")
+        check_sheet(path, judged=bool(judged))
         path.parent.mkdir(parents=True, exist_ok=True)
         paths = [
             path if len(judged) == 1 else path.with_stem(f"{path.stem}-{marks.name}")
@@ -63,6 +62,17 @@ class Examined:
         for each, marks in zip(paths, judged, strict=True):
             contact_sheet(marks.cells).save(each)
         return paths
+
+
+def check_sheet(path: Path, *, judged: bool) -> None:
+    """ValueError, before anything is drawn, for a sheet that could not be written.
+
+    `judged`: whether any of the exams judges single pictures.
+    """
+    if not judged:
+        raise ValueError("CLIP score has no sheet: ask for --prototypes or --scenes, too")
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise ValueError(f"{path} is no name of a picture: call it {path.with_suffix('.png').name}")
 
 
 # --- by a model -----------------------------------------------------------------------------------

@@ -127,7 +127,10 @@ def _composition(
 ) -> Exam:  # fmt: skip
     wanted = dict(OBJECTS)
     for scene in map(scene_of, prompts or ()):
-        wanted |= {each.name: OBJECTS.get(each.name, each.name) for each in scene.include}
+        wanted |= {
+            each.name: OBJECTS.get(each.name, each.name)
+            for each in (*scene.include, *scene.exclude)
+        }
     icons = read_icons(folder, wanted)
     real = read_icons(ceiling, wanted) if ceiling else icons
     if prompts is None:

@@ -155,5 +155,5 @@ def _hub_folder(name: str) -> Path:
     except Exception as error:  # whatever the HTTP library of the day raises
         raise ValueError(
             f"{name} is no folder, and the hub cannot be reached or lacks it: download it with "
-            f"`hf download {name}`, or give its folder as --weights"
+            f"`hf download {name}`, or give its folder instead"
         ) from error

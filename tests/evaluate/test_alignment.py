@@ -15,7 +15,7 @@ from openimagen.cascade import Cascade, Stage
 from openimagen.cli import app
 from openimagen.data.images import load
 from openimagen.data.scene_prompts import scene_prompts
-from openimagen.data.scenes import compose
+from openimagen.data.scenes import Scene, Thing, compose
 from openimagen.evaluate.exams import load_exams
 from openimagen.evaluate.prompts import Prompt
 from openimagen.recipes.tiny import recipe
@@ -125,6 +125,21 @@ def test_drawn_scenes_say_what_they_are(model: Path, corpus: Path, tmp_path: Pat
     assert any(name.startswith("counting") for name in names)
 
 
+def test_things_that_must_not_be_there_have_icons_too(corpus: Path) -> None:
+    content = {
+        "include": [{"class": "disc", "count": 1}],
+        "exclude": [{"class": "cross", "count": 1}],
+    }
+    (exam,) = load_exams(
+        scenes=corpus / "icons", prompts=[Prompt("a disc and no cross", "", content)]
+    )
+    disc = {shape: icon(shape) for shape in ("disc", "cross")}
+    alone = compose(Scene("", "", (Thing("disc"),)), disc, 64)
+    both = compose(Scene("", "", (Thing("disc"), Thing("cross"))), disc, 64)
+    found = [exam.alignment([each], exam.prompts)[0].value for each in (alone, both)]
+    assert found == [1, 0]
+
+
 def test_a_model_draws_scenes_of_what_both_styles_have(model: Path, corpus: Path) -> None:
     asked = load_exams(scenes=corpus / "icons", prompts=[
         Prompt("two discs", "counting", {"include": [{"class": "disc", "count": 2}]})
@@ -205,6 +220,8 @@ def test_a_wrong_request_is_one_line(model: Path, corpus: Path, tmp_path: Path) 
         ((model, "--clip", corpus), "--clip needs texts: give --prompts FILE"),
         ((model, "--clip", corpus, *asked), "lacks config.json"),
         ((model, *flat, "--prompts", tmp_path / "none.txt"), "none.txt does not exist"),
+        ((model, *flat, "--names", 2, "--sheet", tmp_path / "a.txt"), "a.txt is no name of a pic"),
+        ((model, "--clip", corpus, *asked, "--sheet", tmp_path / "a.png"), "CLIP score has no sh"),
     ):  # fmt: skip
         result = run(*words, "--device", "cpu")
         assert result.exit_code == 2 and not result.stdout, words

@@ -243,6 +243,19 @@ def test_too_little_is_told_before_anything_is_drawn(measure: Measure, tmp_path:
     assert not (tmp_path / "run").exists()
 
 
+def test_captions_that_are_too_long_are_refused_or_cut(
+    measure: Measure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_long(*_: object) -> None:
+        raise ValueError("leave them out, or say --cut")
+
+    monkeypatch.setattr("openimagen.evaluate.drawing.check_fit", too_long)
+    with pytest.raises(ValueError, match="say --cut"):
+        measure(prompts=8)
+    assert not (tmp_path / "run").exists()
+    assert measure(prompts=8, cut=True).missing == 0
+
+
 def test_a_damaged_block_is_named(measure: Measure, tmp_path: Path) -> None:
     measure()
     block = tmp_path / "run/features/Thumbnails/drawn-0000008.safetensors"

@@ -58,6 +58,8 @@ RULES = [
     (Scene("", "", (Thing("cup", 1),)), [at("cup", 0, 0), at("cup", 30, 0)], ""),
     (Scene("", "", (Thing("cup", 1, "blue"),)), [at("cup", 0, 0)],
      "expected blue cup>=1, found red"),
+    (Scene("", "", (Thing("cup", 1, "blue"),)),  # the likeliest cup counts
+     [at("cup", 0, 0, colour="blue"), at("cup", 40, 0)], ""),
     (Scene("", "", (Thing("cup", 1, "blue"), Thing("pot", 1, "red"))),
      [at("pot", 0, 0), at("cup", 40, 0, colour="blue")], ""),
     (Scene("", "", (Thing("cup"), Thing("pot", position=("left of", 0)))),

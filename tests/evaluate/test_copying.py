@@ -45,6 +45,15 @@ def test_copies_are_told_from_fresh_draws() -> None:
     assert figures.share == pytest.approx(found.is_copy.double().mean())
 
 
+def test_copies_of_what_is_there_twice_are_told_too() -> None:
+    """Their training picture has another at no distance: its double."""
+    once = noise(20, 16)
+    training = torch.cat([once, once[:5]])
+    found = nearest(torch.cat([once[:5] + 1e-5 * noise(5, 16, seed=1), 2 * once[:5]]), training)
+    assert found.is_copy.all()
+    assert not nearest(once[:5] + 0.3 * noise(5, 16, seed=2), training).is_copy.any()
+
+
 def test_many_are_taken_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     pictures, training = noise(50, 8), noise(70, 8, seed=1)
     whole = nearest(pictures, training)

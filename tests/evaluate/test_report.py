@@ -4,16 +4,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from things import THINGS, thing
+from torch.nn.functional import normalize
 
 from openimagen.cli import app
+from openimagen.data.images import load
+from openimagen.evaluate.copying import nearest
 from openimagen.evaluate.drawing import load_model
 from openimagen.evaluate.features import EffLite2
 from openimagen.evaluate.prompts import Prompt
-from openimagen.evaluate.quality import quality
+from openimagen.evaluate.quality import at_side, quality
 from openimagen.evaluate.report.result import Report, read_report
 from openimagen.evaluate.report.run import Request, report
 from openimagen.evaluate.report.table import BEGIN, END
@@ -43,9 +45,13 @@ def asked(tiny_folder: Path, tmp_path: Path) -> Request:
     )
 
 
-def test_report_says_what_the_measures_say_and_draws_nothing_twice(asked: Request) -> None:
+def test_report_says_what_the_measures_say_and_draws_nothing_twice(
+    asked: Request, tmp_path: Path
+) -> None:
     found, page = report(asked)
     check_figures(found, asked)
+    check_neighbours(found, asked)
+    check_real(found, asked, tmp_path / "same")
     assert read_report(asked.out) == found
     assert page.read_text().count("<figure") == 8 + 8  # pictures, and nearest training pictures
     drawn = [each for each in asked.out.rglob("*.png") if each.parent.name != "sweep"]
@@ -77,23 +83,43 @@ def check_figures(found: Report, asked: Request) -> None:
     assert weights == [1.0, 2.0]
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"names": 2}, "2 texts: the distances need 7 pictures or more"),
-        ({"size": 17}, "size 17 is no stage of tiny: choose one of 16, 32, 64"),
-        ({"unseen": "few", "prompts": [Prompt(name) for name in THINGS]},
-         "few has 3 pictures of the 10 texts: the distances need 7"),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_measured_is_told_before_anything_is_drawn(
-    asked: Request, tmp_path: Path, changes: dict[str, Any], message: str
-) -> None:
-    few = styled(tmp_path / "few", "outlined", THINGS[:3])
-    if "unseen" in changes:
-        changes = {**changes, "unseen": few}
-    with pytest.raises(ValueError, match=message):
-        report(replace(asked, **changes))
+def check_neighbours(found: Report, asked: Request) -> None:
+    """The nearest come first; each is what its text and seed drew, so far from its picture."""
+    assert asked.data is not None
+    distances = [each.distance for each in found.neighbours]
+    assert distances == sorted(distances)
+    assert found.copying is not None
+    assert distances[0] <= found.copying.distances[0]
+    rows = (asked.out / "pictures/retrieval/metadata.jsonl").read_text().splitlines()
+    drawn = {(row["text"], row["seed"]): row["file_name"] for row in map(json.loads, rows)}
+    for each in found.neighbours:
+        file = asked.out / "pictures/retrieval" / drawn[each.text, each.seed]
+        pair = [at_side(load(path), 16) for path in (file, asked.data / each.training)]
+        one, other = normalize(EffLite2()(pair).double(), dim=1)
+        assert each.distance == pytest.approx(float(1 - one @ other), abs=1e-5)
+
+
+def check_real(found: Report, asked: Request, folder: Path) -> None:
+    """What stands beside the model's figures is of unseen pictures of the names it drew."""
+    assert asked.data and asked.unseen
+    rows = (asked.out / "pictures/retrieval/metadata.jsonl").read_text().splitlines()
+    names = [json.loads(row)["text"] for row in rows]
+    assert len(names) == len(THINGS) - 2
+    same = styled(folder, "outlined", names)
+    alone = {each.name: each for each in quality(asked.data, same, EffLite2(), side=16).distances}
+    for figure in found.figures:
+        if figure.name in alone:
+            assert figure.real == pytest.approx(alone[figure.name].value, rel=1e-6)
+    looks = [
+        EffLite2()(at_side(load(file), 16) for file in sorted(path.glob("*.png")))
+        for path in (same, asked.data)
+    ]
+    assert found.figures[-1].real == nearest(*looks).is_copy.double().mean()
+
+
+def test_a_size_that_no_stage_has_is_refused(asked: Request) -> None:
+    with pytest.raises(ValueError, match="size 17 is no stage of tiny: choose one of 16, 32, 64"):
+        report(replace(asked, size=17, data=None, unseen=None))
     assert not asked.out.exists()
 
 
@@ -123,3 +149,45 @@ def test_a_card_without_a_place_is_refused_before_any_work(
     assert run("evaluate", "report", tiny_folder, "--out", out, "--card", card) == 2
     assert f"write {BEGIN} and {END} into it" in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"names": 3}, "3 prompts: the distances need at least 7: give more, as --names or"),
+        ({"data": 4}, "known has 4 pictures: the distances need at least 7: give more as --data"),
+        ({"unseen": 2}, "other has 2 pictures of the prompts: the distances need at least 7: give"),
+    ],
+)
+def test_too_few_pictures_are_refused_before_anything_is_drawn(
+    asked: Request, tmp_path: Path, changes: dict[str, int], complaint: str
+) -> None:
+    prompts = [Prompt(name) for name in THINGS[:8]]
+    if "names" in changes:
+        asked = replace(asked, names=changes["names"])
+    if "data" in changes:
+        names = 2 * THINGS[:4]
+        few = styled(tmp_path / "known", "flat", names)
+        asked = replace(asked, data=few, unseen=None, prompts=[Prompt(name) for name in names])
+    if "unseen" in changes:
+        other = styled(tmp_path / "other", "outlined", THINGS[:2])
+        asked = replace(asked, unseen=other, prompts=prompts)
+    with pytest.raises(ValueError, match=complaint):
+        report(asked)
+    assert not asked.out.exists()
+
+
+def test_prompts_that_are_too_long_are_drawn_if_they_may_be_cut(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_long(*_: object) -> None:
+        raise ValueError("leave them out, or say --cut")
+
+    monkeypatch.setattr("openimagen.evaluate.drawing.check_fit", too_long)
+    prompts = tmp_path / "long.txt"
+    prompts.write_text("a red boat at sea")
+    for command, *more in (("report", "--no-speed"), ("bias", "--seeds", 2, "--size", 16)):
+        words = ["evaluate", command, tiny_folder, "--prompts", prompts, *more]
+        assert run(*words, "--out", tmp_path / command) == 2
+        assert run(*words, "--out", tmp_path / command, "--cut") == 0
+    assert "Texts as they were given" in (tmp_path / "report/report.html").read_text()

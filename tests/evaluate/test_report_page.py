@@ -106,6 +106,13 @@ def test_texts_stay_texts(browser: Browser, tmp_path: Path) -> None:
     tab.close()
 
 
+def test_page_says_by_lot_only_of_what_was_drawn_by_lot() -> None:
+    report = made(THINGS[:1])
+    given = report.model_copy(update={"asked": report.asked.model_copy(update={"given": True})})
+    pages = [page(each, drawn(1)) for each in (report, given)]
+    assert ["by lot" in each for each in pages] == [True, False]
+
+
 def test_what_was_not_measured_is_not_shown() -> None:
     bare = Report(asked=made([]).asked, left_out=(("distances", "Give --data"),))
     html = page(bare, Pictures())

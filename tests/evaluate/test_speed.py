@@ -39,6 +39,18 @@ def test_arithmetic_grows_with_steps_and_doubles_with_guidance(
     assert (few.stages[0].calls, more.stages[0].calls) == (2, 4)
 
 
+def test_arithmetic_of_a_stage_is_its_own(tiny: Cascade, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages before it do not count in."""
+    cascade = with_steps(tiny, 2, 1.0)
+    whole = timed(cascade, monkeypatch, 32).stages
+    monkeypatch.setattr(
+        cascade, "stages", (cascade.stages[0].adjusted({"steps": 6}), *cascade.stages[1:])
+    )
+    longer = timed(cascade, monkeypatch, 32).stages
+    assert longer[0].tflop > 2 * whole[0].tflop
+    assert longer[1].tflop == pytest.approx(whole[1].tflop)
+
+
 def test_arithmetic_is_that_of_the_convolutions(
     tiny: Cascade, monkeypatch: pytest.MonkeyPatch
 ) -> None:

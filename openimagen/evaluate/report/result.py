@@ -48,6 +48,7 @@ class Asked(Config):
     data: str | None  # pictures it was trained on
     unseen: str | None  # real pictures that it was not
     names: int  # prompts drawn for the figures
+    given: bool = False  # the prompts; else they are captions of `data`, by lot
     seed: int  # that chose them, and of the first picture
     size: int  # side that they were drawn at
     side: int  # that all pictures were brought to before they were looked at

@@ -57,7 +57,8 @@ class Request:
     `data`: captioned pictures that it was trained on. `unseen`: others of the same names, which it
     was not. `scenes`: icons with alpha, to ask for scenes of. `clip`: a CLIP's folder or hub id.
     `prompts`: what to draw, instead of `names` captions of `data`. `size`: side that the measured
-    pictures are drawn at, the first stage's if None; `side`: that all are looked at with.
+    pictures are drawn at, the first stage's if None; `side`: that all are looked at with. `cut`:
+    draw prompts that are too long for the model, too.
     """
 
     model: Model
@@ -71,6 +72,7 @@ class Request:
     seed: int = 0
     size: int | None = None
     side: int | None = None
+    cut: bool = False
     guidance: Sequence[float] = GUIDANCE
     timed: bool = True
     hourly: float | None = None  # price of this machine
@@ -101,8 +103,7 @@ def report(asked: Request, watch: Watch = unwatched) -> tuple[Report, Path]:
     """
     asked.model.cascade.stages_between(0, asked.drawn)
     exams = _exams(asked)
-    if exams and asked.data:
-        _check_enough(asked, exams[0])
+    _check(asked, exams)
     network = EffLite2(asked.model.cascade.device)
     shown, figures = Pictures(), list[Figure]()
     for exam in exams:
@@ -149,28 +150,33 @@ def _exams(asked: Request) -> list[Exam]:
     )
 
 
-def _check_enough(asked: Request, exam: Exam) -> None:
-    """ValueError if there are fewer pictures than the distances can bear."""
-    least = max(map(pictures_needed, DISTANCES))
-    if len(exam.prompts) < least:
-        raise ValueError(f"{len(exam.prompts)} texts: the distances need {least} pictures or more")
-    if asked.unseen and (count := len(_same(asked.unseen, exam))) < least:
+def _check(asked: Request, exams: Sequence[Exam]) -> None:
+    """ValueError if any of the pictures to be compared are too few for the distances."""
+    if not (exams and asked.data):
+        return
+    needed, prompts = max(map(pictures_needed, DISTANCES)), exams[0].prompts
+    least = f"the distances need at least {needed}"
+    if len(prompts) < needed:
+        raise ValueError(f"{len(prompts)} prompts: {least}: give more, as --names or --prompts")
+    if (count := len(read_folder(asked.data).pairs)) < needed:
+        raise ValueError(f"{asked.data} has {count} pictures: {least}: give more as --data")
+    if asked.unseen and (count := len(_same(asked.unseen, prompts))) < needed:
         raise ValueError(
-            f"{asked.unseen} has {count} pictures of the {len(exam.prompts)} texts: the distances "
-            f"need {least}, captioned as those are"
+            f"{asked.unseen} has {count} pictures of the prompts: {least}: give more, "
+            "or leave --unseen out"
         )
 
 
-def _same(unseen: Path, exam: Exam) -> list[Path]:
-    """The unseen pictures of the texts of an exam."""
-    texts = {prompt.text for prompt in exam.prompts}
+def _same(unseen: Path, prompts: Sequence[Prompt]) -> list[Path]:
+    """The pictures of a folder that are called as one of the prompts."""
+    texts = {prompt.text for prompt in prompts}
     return [pair.path for pair in read_folder(unseen).pairs if pair.captions[0] in texts]
 
 
 def _score(asked: Request, exam: Exam, shown: Pictures, watch: Watch) -> list[Figure]:
     drawing = asked.drawing(exam.name, exam.prompts, asked.drawn)
     with watch(f"drawing for {exam.name}", "pictures") as advance:
-        drawing.draw(advance)
+        drawing.draw(advance, cut=asked.cut)
     marks = mark(exam, drawing.pictures(), watch)
     if marks.cells:
         shown.sheets.append((f"All pictures of {exam.name}", contact_sheet(marks.cells)))
@@ -197,7 +203,8 @@ def _look(asked: Request, data: Path, exam: Exam, network: Features, watch: Watc
         known = network(Reader(data, side).pictures(advance))
     unseen = None
     if asked.unseen:
-        unseen = network(at_side(load(path), side) for path in _same(asked.unseen, exam))
+        same = _same(asked.unseen, exam.prompts)
+        unseen = network(at_side(load(path), side) for path in same)
     return Looked(drawing, drawn, known, unseen)
 
 
@@ -276,6 +283,7 @@ def _sweep(
         seed=asked.seed,
         size=asked.drawn,
         side=asked.looked_at,
+        cut=asked.cut,
     )
     with _once():
         found = sweep(plan, watch)
@@ -290,7 +298,7 @@ def _grid(
     prompts = asked.prompts or (exams[0].prompts if exams else [Prompt(text) for text in BUILT_IN])
     drawing = asked.drawing("grid", prompts[:GRID], None)
     with watch("drawing", "pictures") as advance:
-        drawing.draw(advance)
+        drawing.draw(advance, cut=asked.cut)
     shown.grid += drawing.pictures()
     return tuple((prompt.text, asked.seed + n) for n, prompt in enumerate(drawing.prompts))
 
@@ -317,6 +325,7 @@ def _facts(asked: Request, exams: Sequence[Exam]) -> Asked:
         data=asked.data.name if asked.data else None,
         unseen=asked.unseen.name if asked.unseen else None,
         names=len(exams[0].prompts) if exams else 0,
+        given=asked.prompts is not None,
         seed=asked.seed,
         size=asked.drawn,
         side=asked.looked_at,

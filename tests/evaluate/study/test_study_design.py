@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from PIL.ImageCms import ImageCmsProfile, createProfile
 from PIL.PngImagePlugin import PngInfo
 from simulated_raters import entries, make_study, picture
 
@@ -49,11 +50,13 @@ def test_pictures_lose_what_a_file_says_about_itself(tmp_path: Path) -> None:
     remarks = PngInfo()
     remarks.add_text("model", "ours")
     for model in (0, 1):
-        picture(model, 0).save(tmp_path / f"{model}.png", pnginfo=remarks)
+        profile = ImageCmsProfile(createProfile("sRGB")).tobytes() + b"ours"  # as cameras write
+        picture(model, 0).save(tmp_path / f"{model}.png", pnginfo=remarks, icc_profile=profile)
     entry = Entry("text 0", "Colors", [tmp_path / "0.png"], [tmp_path / "1.png"])
     study = write_study(tmp_path / "study", "drawbench", ("ours", "x"), [entry], controls=0)
     for file in study.files:
-        assert b"ours" not in (tmp_path / "study" / file).read_bytes()
+        blob = (tmp_path / "study" / file).read_bytes()
+        assert b"ours" not in blob and b"iCCP" not in blob
 
 
 @pytest.mark.parametrize("other", [Image.new("RGB", (32, 32)), Image.new("RGB", (16, 20))])

@@ -181,6 +181,8 @@ def test_a_wrong_request_is_one_line_before_anything_is_drawn(
         (("--steps", "1,2,3,4"), "steps: 4 values for 1 stages"),
         (("--steps", "many"), "--steps many: write one number, or one per stage"),
         (("--categories", "Hats"), "no prompt is of 'hats': categories are Colors, Counting, Pl"),
+        (("--categories", ""), "no prompt is of '': categories are Colors, Counting, Plain"),
+        (("--against", "theirs/"), "no model theirs/: embedded models are emoji; else give a mod"),
         (("--prompts", tmp_path / "none.csv"), "none.csv does not exist: give a .txt, .csv"),
     ):
         done = draw("--out", tmp_path / "out", *words)
