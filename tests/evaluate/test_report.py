@@ -200,4 +200,5 @@ def test_prompts_that_are_too_long_are_drawn_if_they_may_be_cut(
         words = ["evaluate", command, tiny_folder, "--prompts", prompts, *more]
         assert run(*words, "--out", tmp_path / command) == 2
         assert run(*words, "--out", tmp_path / command, "--cut") == 0
+    assert read_report(tmp_path / "report").asked.given
     assert "Texts as they were given" in (tmp_path / "report/report.html").read_text()
