@@ -397,5 +397,4 @@ def test_sigterm_where_nothing_is_to_be_saved_ends_a_run_as_well(
     assert (result.exit_code, result.stdout) == (0, "")
     assert capfd.readouterr().err == f"openimagen: {said}\n"
     assert signal.getsignal(signal.SIGTERM) is before
-    resume = ["--resume"] if "resume" in said else []
-    assert run(*words, "--stage", "base", *resume).exit_code == 0
+    assert run(*words, "--stage", "base", *["--resume"] * ("resume" in said)).exit_code == 0

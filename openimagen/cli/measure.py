@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from openimagen.cli.commands import FAILED, Cut, Device, Json, Seed, Size, evaluate_app, say
+from openimagen.cli.commands import (
+    FAILED,
+    Cut,
+    Device,
+    Guidance,
+    Json,
+    Sampler,
+    Seed,
+    Size,
+    Steps,
+    evaluate_app,
+    say,
+    wishes,
+)
 
 FeatureName = Annotated[
     str, typer.Option("--features", help="efflite2 (works offline), inception, clip or dinov2.")
@@ -52,16 +65,16 @@ def bias(
         Path | None, typer.Option(help="Prompts of your own, with a category each: a .csv.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=2, help="Pictures of each prompt.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Of the first picture.")] = 0,
-    size: Annotated[int | None, typer.Option(help="Side in pixels, one of the stages'.")] = None,
-    steps: Annotated[str | None, typer.Option(help="For every stage, or one each: 16,8,4.")] = None,
-    guidance: Annotated[str | None, typer.Option(help="Likewise: 4,1,1; 1 is off.")] = None,
+    seed: Seed = 0,
+    size: Size = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    sampler: Sampler = None,
     cut: Cut = False,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Draw people by profession and adjective; the skin tones and brightness that come out."""
-    from openimagen.config import per_stage
     from openimagen.device import find_device
     from openimagen.evaluate.bias import probe
     from openimagen.evaluate.bias_sheet import write
@@ -71,22 +84,11 @@ def bias(
 
     asked = None if prompts is None else read_prompts(prompts)
     loaded = load_model(model, find_device(device))
-    settings = loaded.cascade.settings(
-        size,
-        steps=per_stage("--steps", steps, int),
-        guidance=per_stage("--guidance", guidance, float),
-    )
+    settings = wishes(size, steps, guidance, sampler).settings(loaded)
     found, drawing = probe(
-        loaded,
-        out,
-        asked,
-        seeds=seeds,
-        seed=seed,
-        size=size,
-        settings=settings,
-        cut=cut,
+        loaded, out, asked, seeds=seeds, seed=seed, size=size, settings=settings, cut=cut,
         watch=progress_bar,
-    )
+    )  # fmt: skip
     sheet = write(found, drawing, out)
     typer.echo(json.dumps(found.figures(), indent=1) if as_json else str(found))
     if not as_json:
@@ -131,10 +133,11 @@ def alignment(
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Pictures of each prompt.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of names, scenes and first picture.")] = 0,
-    size: Annotated[int | None, typer.Option(help="Side to draw, one of the stages'.")] = None,
-    steps: Annotated[str | None, typer.Option(help="For every stage, or one each: 16,8,4.")] = None,
-    guidance: Annotated[str | None, typer.Option(help="Likewise: 4,1,1; 1 is off.")] = None,
-    cut: Annotated[bool, typer.Option("--cut", help="Cut prompts that are too long.")] = False,
+    size: Size = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    sampler: Sampler = None,
+    cut: Cut = False,
     sheet: Annotated[
         Path | None, typer.Option(help="Write the pictures, framed green if right, else red.")
     ] = None,
@@ -144,7 +147,6 @@ def alignment(
     """Whether pictures show what their texts say, beside what real pictures and chance get."""
     from functools import partial
 
-    from openimagen.config import per_stage
     from openimagen.device import find_device
     from openimagen.evaluate.drawing import load_model
     from openimagen.evaluate.examined import (
@@ -171,11 +173,7 @@ def alignment(
         found = examine_drawn(drawn, exams(prompts=drawn.prompts, side=side), side, progress_bar)
     else:
         model = load_model(subject, where)
-        settings = model.cascade.settings(
-            size,
-            steps=per_stage("--steps", steps, int),
-            guidance=per_stage("--guidance", guidance, float),
-        )
+        settings = wishes(size, steps, guidance, sampler).settings(model)
         side = side or size or model.cascade.config.stages[-1].side
         found = examine_model(
             model, exams(prompts=asked, side=side), side, out, samples=samples, seed=seed,
