@@ -1,4 +1,4 @@
-"""Every number that defines a model. Frozen, validated, free of torch; presets at the end.
+"""Every number that defines a model. Frozen, validated, free of torch.
 
 A model is text -> embedding -> stage -> stage -> stage -> image. `ModelConfig` says so in numbers;
 `model.json` in a model folder is this file's objects, written down.
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 Attention = Literal["none", "fused", "cross"]
 Positive = Annotated[int, Field(gt=0, lt=2**63)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Natural = Annotated[int, Field(ge=0, lt=2**63)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -183,10 +184,10 @@ class SamplingConfig(Config):
     steps: Positive = 20
     guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 4.0  # w; 1 is off
     guidance_interval: tuple[float, float] = (-100.0, 100.0)  # log-SNRs where guidance acts
-    guidance_rescale: Annotated[float, Field(ge=0, le=1)] = 0.0
+    guidance_rescale: Share = 0.0
     threshold: Literal["none", "static", "dynamic"] = "dynamic"
     percentile: Annotated[float, Field(gt=0, le=100)] = 99.5  # of |x0|, for dynamic
-    aug_level: Annotated[float, Field(ge=0, le=1)] = 0.0  # noise put on the picture below
+    aug_level: Share = 0.0  # noise put on the picture below
     match_colours: bool = False  # undo a super-resolution stage's colour drift
     log_snr_range: tuple[float, float] | None = None  # first and last; None: the schedule's ends
 
@@ -265,6 +266,20 @@ class Prior(Config):
     pictures: Positive = 64  # drawn before training, over all prompts
 
 
+class Illustrations(Config):
+    """Examples composed of the icons that `openimagen data icons` draws, a new one each time.
+
+    Shares of examples. What `openimagen.data.unseen` holds back is never shown.
+    """
+
+    scenes: Share = 0.5  # several things, or one in another colour or size
+    grounds: Share = 0.25  # on colours that the caption names, instead of white
+    main: str = "fluent-emoji"  # the style of a wish that names none
+    main_share: Share = 0.45  # of examples in this style; the others share the rest by their icons
+    named_main: Share = 0.3  # of those in the main style, whose caption names it
+    named: Share = 0.85  # of those in other styles
+
+
 class TrainConfig(Config):
     """How one stage is trained. The clock is images seen."""
 
@@ -276,12 +291,13 @@ class TrainConfig(Config):
     betas: tuple[Beta, Beta] = (0.9, 0.99)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     warmup_images: Natural = 10_000
-    cooldown: Annotated[float, Field(ge=0, le=1)] = 0.3  # last part of the run, linear to 0
+    cooldown: Share = 0.3  # last part of the run, linear to 0
     clip: PositiveFloat | None = 1.0  # norm of the gradient
     # a gradient so many times as long as usual is skipped
     spike: Annotated[float, Field(gt=1)] | None = 10.0
     ema_images: Positive = 50_000  # time constant of the average, never over a tenth of the run
-    text_drop: Annotated[float, Field(ge=0, le=1)] = 0.1
+    text_drop: Share = 0.1
+    illustrations: Illustrations | None = None  # None: the pictures as they are
     crop: Positive | None = None  # super-resolution trains on crops of this side, in output pixels
     # of the arithmetic; weights stay float32. auto: bfloat16 where the device has it
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -334,60 +350,3 @@ class Recipe(Config):
                 )
             below = stage.side
         return self
-
-
-# --- the paper's networks -----------------------------------------------------------------------
-
-PAPER_TEXT = TextConfig(encoder="google/t5-v1_1-xxl", max_tokens=128)  # the length is NeMo's
-T5_XXL_WIDTH = 4096
-
-PAPER_BASE64 = StageConfig(  # appendix F.1: 2B parameters
-    name="base",
-    side=64,
-    unet=UNetConfig(
-        arrangement="adm",
-        width=512,
-        multipliers=(1, 2, 3, 4),
-        blocks=(3, 3, 3, 3),
-        attention=("none", "fused", "fused", "fused"),
-        text_width=T5_XXL_WIDTH,
-    ),
-    sampling=SamplingConfig(sampler="ddpm", steps=250, guidance=1.35),
-)
-
-PAPER_SR256 = StageConfig(  # appendix F.1: 600M parameters
-    name="sr256",
-    side=256,
-    unet=UNetConfig(
-        arrangement="efficient",
-        width=128,
-        multipliers=(1, 2, 4, 8),
-        blocks=(2, 4, 8, 8),
-        attention=("none", "none", "none", "fused"),
-        heads=8,
-        attention_expansion=2,
-        scale_shift=False,
-        text_width=T5_XXL_WIDTH,
-        context_width=1024,
-        lowres=True,
-    ),
-    sampling=SamplingConfig(sampler="ddpm", steps=250, guidance=8.0),
-)
-
-PAPER_SR1024 = StageConfig(  # appendix F.1: 400M parameters, no self-attention
-    name="sr1024",
-    side=1024,
-    unet=PAPER_SR256.unet.model_copy(
-        update={"attention": ("none", "none", "none", "cross"), "attend": "level"}
-    ),
-    diffusion=DiffusionConfig(schedule=LinearSchedule()),
-    sampling=SamplingConfig(sampler="ddpm", steps=250, guidance=8.0),
-)
-
-STAGE_PRESETS = {
-    "paper_base64": PAPER_BASE64,
-    "paper_sr256": PAPER_SR256,
-    "paper_sr1024": PAPER_SR1024,
-}
-
-PAPER = ModelConfig(name="paper", text=PAPER_TEXT, stages=(PAPER_BASE64, PAPER_SR256, PAPER_SR1024))

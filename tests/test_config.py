@@ -6,13 +6,11 @@ import pytest
 from pydantic import ValidationError
 
 from openimagen.config import (
-    PAPER,
-    PAPER_BASE64,
-    PAPER_SR256,
     ModelConfig,
     SamplingConfig,
     UNetConfig,
 )
+from openimagen.paper import PAPER, PAPER_BASE64, PAPER_SR256
 from openimagen.recipes import load, override
 
 

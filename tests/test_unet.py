@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 from torch.utils.flop_counter import FlopCounterMode
 
-from openimagen.config import STAGE_PRESETS, UNetConfig
+from openimagen.config import UNetConfig
+from openimagen.paper import STAGE_PRESETS
 from openimagen.text import TextEmbedding
 from openimagen.unet import Attention, ResBlock, TextContext, TextPool, UNet, count_parameters
 

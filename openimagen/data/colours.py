@@ -3,6 +3,8 @@
 GenEval (Ghosh et al., 2023) asks for ten colours. Grey is none of them, but pixels may be grey.
 """
 
+import colorsys
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -71,6 +73,14 @@ def paint(drawing: Image.Image, colour: str) -> Image.Image:
     painted = Image.fromarray(np.stack([hue, saturation, value], 2), "HSV").convert("RGB")
     painted.putalpha(drawing.getchannel("A"))
     return painted
+
+
+def tint(colour: str, white: float) -> tuple[int, int, int]:
+    """Levels of a colour with a share of white in it."""
+    degrees, saturation, value, _ = _PAINTS[colour]
+    levels = colorsys.hsv_to_rgb(degrees / 360, saturation, value)
+    red, green, blue = (round(255 * (white + (1 - white) * level)) for level in levels)
+    return red, green, blue
 
 
 def paintable(drawing: Image.Image) -> bool:

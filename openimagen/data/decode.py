@@ -1,6 +1,7 @@
 """Image files in, pictures out: decode whatever people have, crop, shrink. No torch."""
 
 import warnings
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
@@ -19,6 +20,17 @@ def load(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     and the file if it is one, for whatever cannot be decoded or has more than `max_pixels`; the
     latter is refused before decoding.
     """
+    return _decoded(source, max_pixels, _to_rgb)
+
+
+def load_rgba(path: Path) -> Image.Image:
+    """Decode a picture as RGBA, upright; ValueError as of `load`."""
+    return _decoded(path, MAX_PIXELS, lambda image: image.convert("RGBA"))
+
+
+def _decoded(
+    source: Path | bytes, max_pixels: int, convert: Callable[[Image.Image], Image.Image]
+) -> Image.Image:
     name = f"{source}: " if isinstance(source, Path) else ""
     try:
         with BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
@@ -28,7 +40,7 @@ def load(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
             with Image.open(file, formats=FORMATS) as image:
                 if image.width * image.height > max_pixels:
                     raise Image.DecompressionBombError(f"{image.width} x {image.height}")
-                return _to_rgb(ImageOps.exif_transpose(image))
+                return convert(ImageOps.exif_transpose(image))
     except Image.DecompressionBombError as error:  # also Pillow's, at twice its limit
         raise ValueError(f"{name}over {max_pixels} pixels: {error}") from error
     except UnidentifiedImageError as error:

@@ -5,14 +5,9 @@ ticket k. There is no state to save and none to restore.
 """
 
 import copy
-import hashlib
-import json
-import os
-import socket
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,11 +19,10 @@ from torch.utils.data import Dataset
 
 from openimagen.data.batch import Batch, Example, View
 from openimagen.data.faults import Faults
-from openimagen.data.folder import Picture, Pictures
-from openimagen.data.images import load, square, to_tensor
+from openimagen.data.folder import Pictures
+from openimagen.data.images import load
+from openimagen.data.picture_cache import Progress, decoded, opened, reason_of
 
-Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
-Progress = Callable[[int, int], None]
 HELD = 64  # pictures held out at the most
 ORDER, DRAW = 0, 1  # what random numbers are for: keeps the streams of one seed apart
 
@@ -63,7 +57,9 @@ class PictureSet(Dataset[Example]):
         self._cache: Path | None = None
         self._rows: Sequence[int] = range(len(self.pairs))  # of the pairs, in the cache
         if cache is not None:
-            self._cache, broken = _decoded(self.pairs, side, cache, on_progress)
+            self._cache, broken = decoded(
+                [pair.path for pair in self.pairs], side, cache, "RGB", on_progress
+            )
             self._rows = [
                 row for row, pair in enumerate(self.pairs) if str(pair.path) not in broken
             ]
@@ -134,7 +130,7 @@ class PictureSet(Dataset[Example]):
                 image = self._pixels(index, window)
             except ValueError as error:
                 path = self.pairs[index].path
-                faults[str(path)] = _reason(path, error)
+                faults[str(path)] = reason_of(path, error)
                 continue
             captions = self.pairs[index].captions
             return Example(image, captions[draw.integers(len(captions))])
@@ -143,7 +139,7 @@ class PictureSet(Dataset[Example]):
     def _pixels(self, index: int, window: tuple[slice, slice]) -> UInt8[Tensor, "3 h w"]:
         if self._cache is None:
             return self.view.show(load(self.pairs[index].path), window)
-        return torch.from_numpy(np.array(_opened(self._cache)[self._rows[index], :, *window]))
+        return torch.from_numpy(np.array(opened(self._cache)[self._rows[index], :, *window]))
 
 
 def held_out(length: int, every: int) -> range:
@@ -168,98 +164,3 @@ class Alternating(PictureSet):
 @lru_cache(maxsize=4)
 def _permutation(seed: int, epoch: int, length: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return np.random.default_rng((seed, ORDER, epoch)).permutation(length)
-
-
-# --- the cache: one memory-mapped array [n 3 side side] -------------------------------------------
-
-
-@lru_cache(maxsize=8)
-def _opened(cache: Path) -> Pixels:
-    """Once in each process: a data set sent to a worker carries the path, not the pixels."""
-    pixels: Pixels = np.load(cache, mmap_mode="r")
-    return pixels
-
-
-def _decoded(
-    pairs: Sequence[Picture], side: int, folder: Path, on_progress: Progress | None
-) -> tuple[Path, dict[str, str]]:
-    """The file with the decoded pictures, made unless it is there, and which ones are broken."""
-    cache = cache_of(pairs, side, folder)
-    faults = cache.with_suffix(".json")
-    if not cache.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        _clear(folder)
-        part = folder / f".{cache.name}.{socket.gethostname()}.{os.getpid()}"
-        try:
-            faults.write_text(json.dumps(_decode(pairs, side, part, on_progress)))
-            part.replace(cache)  # last: where the cache is, it is whole
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, error.filename or str(part)) from None
-        finally:
-            part.unlink(missing_ok=True)
-    return cache, json.loads(faults.read_text())
-
-
-def cache_of(pairs: Sequence[Picture], side: int, folder: Path) -> Path:
-    """Where these pictures are, decoded, if they have been."""
-    return folder / f"{_fingerprint(pairs)}-{side}.npy"
-
-
-def _clear(folder: Path) -> None:
-    """Delete what killed processes of this machine have left half decoded."""
-    for part in folder.glob(f".*.npy.{socket.gethostname()}.*"):
-        pid = part.suffix[1:]
-        if pid.isdigit() and not _is_alive(int(pid)):
-            part.unlink(missing_ok=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
-def _decode(
-    pairs: Sequence[Picture], side: int, part: Path, on_progress: Progress | None
-) -> dict[str, str]:
-    shape = (len(pairs), 3, side, side)
-    pixels = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
-    if hasattr(os, "posix_fallocate"):  # a page that finds no room later is death by SIGBUS
-        with part.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
-
-    def fill(row: int) -> str | None:
-        try:
-            pixels[row] = to_tensor(square(load(pairs[row].path), side)).numpy()
-        except ValueError as error:
-            return _reason(pairs[row].path, error)
-        return None
-
-    faults: dict[str, str] = {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow works without the GIL
-        for row, fault in enumerate(pool.map(fill, range(len(pairs)))):
-            if fault is not None:
-                faults[str(pairs[row].path)] = fault
-            if on_progress is not None:
-                on_progress(row + 1, len(pairs))
-    pixels.flush()
-    return faults
-
-
-def _reason(path: Path, error: ValueError) -> str:
-    return str(error).removeprefix(f"{path}: ")
-
-
-def _fingerprint(pairs: Sequence[Picture]) -> str:
-    """Of the files as they are now; captions are not in the cache."""
-    digest = hashlib.sha256()
-    for pair in pairs:
-        digest.update(f"{pair.path}\n".encode(errors="surrogateescape"))
-        if pair.path.exists():
-            file = pair.path.stat()
-            digest.update(f"{file.st_mtime_ns} {file.st_size}\n".encode())
-    return digest.hexdigest()[:16]

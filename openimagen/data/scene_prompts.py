@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 
 from openimagen.data.colours import COLOURS
+from openimagen.data.nouns import article, plural
 from openimagen.data.scenes import OPPOSITE, Scene, Thing
 
 TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
@@ -23,9 +24,6 @@ OBJECTS = {  # what to call it -> its icon: things that the sets draw alike, and
     "dress": "dress", "heart": "red heart", "ice cream": "soft ice cream", "knife": "kitchen knife",
     "t-shirt": "t shirt", "top hat": "top hat", "tree": "deciduous tree", "truck": "delivery truck",
 }  # fmt: skip
-_PLURALS = {"fish": "fish", "knife": "knives", "sheep": "sheep", "broccoli": "broccoli",
-            "mouse": "mice", "person": "people", "skis": "skis", "scissors": "scissors",
-            "tooth": "teeth", "leaf": "leaves", "deer": "deer"}  # fmt: skip
 
 
 def scene_prompts(
@@ -62,44 +60,28 @@ def random_scene(tag: str, names: Sequence[str], rng: random.Random, start: str 
     one, other = rng.sample(names, 2)
     match tag:
         case "single_object":
-            return Scene(f"{start}{_a(one)}", tag, (Thing(one),))
+            return Scene(f"{start}{article(one)}", tag, (Thing(one),))
         case "two_object":
-            return Scene(f"{start}{_a(one)} and {_a(other)}", tag, (Thing(one), Thing(other)))
+            return Scene(
+                f"{start}{article(one)} and {article(other)}", tag, (Thing(one), Thing(other))
+            )
         case "counting":
             count = rng.randint(2, MOST)
             caption = f"{start}{NUMBERS[count]} {plural(one)}"
             return Scene(caption, tag, (Thing(one, count),), (Thing(one, count + 1),))
         case "colors":
             colour = rng.choice(COLOURS)
-            return Scene(f"{start}{_a(f'{colour} {one}')}", tag, (Thing(one, colour=colour),))
+            return Scene(f"{start}{article(f'{colour} {one}')}", tag, (Thing(one, colour=colour),))
         case "position":  # GenEval names the thing that lies so first, and lists it last
             how = rng.choice(tuple(OPPOSITE))
             things = Thing(other), Thing(one, position=(how, 0))
-            return Scene(f"{start}{_a(one)} {how} {_a(other)}", tag, things)
+            return Scene(f"{start}{article(one)} {how} {article(other)}", tag, things)
         case "color_attr":
             colours = rng.sample(COLOURS, 2)
             words = [f"{colour} {name}" for colour, name in zip(colours, (one, other), strict=True)]
             things = Thing(one, colour=colours[0]), Thing(other, colour=colours[1])
-            return Scene(f"{start}{_a(words[0])} and {_a(words[1])}", tag, things)
+            return Scene(f"{start}{article(words[0])} and {article(words[1])}", tag, things)
     raise ValueError(f"no category {tag!r}: choose from {', '.join(TAGS)}")
-
-
-def plural(name: str) -> str:
-    """Several of it."""
-    before, _, last = name.rpartition(" ")
-    if last in _PLURALS:
-        many = _PLURALS[last]
-    elif last.endswith(("s", "x", "z", "ch", "sh")):
-        many = f"{last}es"
-    elif last.endswith("y") and last[-2:-1] not in tuple("aeiou"):
-        many = f"{last[:-1]}ies"
-    else:
-        many = f"{last}s"
-    return f"{before} {many}".strip()
-
-
-def _a(words: str) -> str:
-    return f"{'an' if words[0] in 'aeiou' and not words.startswith('uni') else 'a'} {words}"
 
 
 def _many(tag: str, count: int) -> int:

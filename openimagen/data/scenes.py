@@ -17,7 +17,10 @@ from openimagen.data.colours import COLOURS, paint
 from openimagen.data.decode import FORMATS
 from openimagen.data.folder import read_folder
 
+Colour = tuple[int, int, int]
 Icons = Mapping[str, Image.Image]  # name -> RGBA, no larger than what it shows
+INSIDE = "inside"  # a relation that GenEval does not ask for
+SIZES = {"small": 0.45, "big": 1.0}  # of the room that a thing has
 OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 BACKGROUNDS = (
     *((255, 255, 255), (255, 243, 214), (222, 238, 255), (225, 245, 228), (252, 228, 236)),
@@ -32,16 +35,18 @@ FAINT, SEEN = 60, 0.85  # levels that tell a pixel from the background; share th
 class Thing:
     """What must be in a picture, or must not be.
 
-    `position`: how it lies to another thing of its scene, and the number of that thing.
+    `position`: how it lies to another thing of its scene, and the number of that thing. `size` is
+    one of SIZES.
     """
 
     name: str
     count: int = 1
     colour: str | None = None
     position: tuple[str, int] | None = None
+    size: str | None = None
 
     def row(self) -> dict[str, Any]:
-        """As in GenEval's file."""
+        """As in GenEval's file, which knows no sizes."""
         row: dict[str, Any] = {"class": self.name, "count": self.count}
         if self.colour:
             row["color"] = self.colour
@@ -77,6 +82,7 @@ class Scene:
     tag: str
     include: tuple[Thing, ...]
     exclude: tuple[Thing, ...] = ()  # no such many of it
+    ground: tuple[Colour, ...] = ()  # one colour, or two from top to bottom; none: any will do
 
     def row(self) -> dict[str, Any]:
         """As in GenEval's file."""
@@ -131,12 +137,20 @@ def read_icon(path: Path, side: int) -> Image.Image:
             icon = file.convert("RGBA")
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror or error}") from error
-    box = icon.getchannel("A").point(lambda level: 255 * (level > 16)).getbbox()
-    if box is None:
-        raise ValueError(f"{path} shows nothing: every pixel is transparent")
-    icon = icon.crop(box)
+    try:
+        icon = trimmed(icon)
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from None
     icon.thumbnail((side, side), Image.Resampling.LANCZOS)
     return icon
+
+
+def trimmed(icon: Image.Image) -> Image.Image:
+    """What an RGBA picture shows. ValueError if that is nothing."""
+    box = icon.getchannel("A").point(lambda level: 255 * (level > 16)).getbbox()
+    if box is None:
+        raise ValueError("shows nothing: every pixel is transparent")
+    return icon.crop(box)
 
 
 # --- composing ------------------------------------------------------------------------------------
@@ -153,17 +167,27 @@ def compose(scene: Scene, icons: Icons, side: int, seed: int = 0) -> Image.Image
     cells = _cells(scene, rng)
     placed = list[tuple[Image.Image, tuple[int, int]]]()
     for thing in scene.include:
-        fill = rng.uniform(0.8, 1.0)
+        fill = rng.uniform(0.8, 1.0) * SIZES.get(thing.size or "", 1.0)
         for _ in range(thing.count):
             placed.append(_placed(icons[thing.name], cells.pop(), side, fill, rng))
         if thing.colour:
             placed[-thing.count :] = [
                 (paint(icon, thing.colour), place) for icon, place in placed[-thing.count :]
             ]
-    page = Image.new("RGB", (side, side), _background([icon for icon, _ in placed], rng))
+    page = ground(scene.ground or (_background([icon for icon, _ in placed], rng),), side)
     for icon, place in placed:
         page.paste(icon, place, icon)
     return page
+
+
+def ground(colours: Sequence[Colour], side: int) -> Image.Image:
+    """A page of one colour, or of two that run into each other from top to bottom."""
+    if len(colours) == 1:
+        return Image.new("RGB", (side, side), colours[0])
+    ramp = np.linspace(0, 1, side)[:, None]
+    rows = (1 - ramp) * np.array(colours[0]) + ramp * np.array(colours[1])  # [h 3]
+    levels = np.broadcast_to(rows.round().astype(np.uint8)[:, None], (side, side, 3))
+    return Image.fromarray(np.ascontiguousarray(levels))
 
 
 Cell = tuple[float, float, float, float]  # left, top, right, bottom, of a side of 1
@@ -180,6 +204,8 @@ def _cells(scene: Scene, rng: np.random.Generator) -> list[Cell]:
     if count != 2 or len(positions) != 1:
         raise ValueError(f'"{scene.caption}": positions are composed of two things')
     relation = positions[0][0]
+    if relation == INSIDE:
+        return [(0.3, 0.3, 0.7, 0.7), (0.0, 0.0, 1.0, 1.0)]
     across, down = (2, 1) if relation in ("left of", "right of") else (1, 2)
     first = _cell(int(relation in ("left of", "above")), across, down)
     second = _cell(int(relation in ("right of", "below")), across, down)
@@ -217,7 +243,7 @@ def _placed(
     return icon.resize(size, Image.Resampling.LANCZOS), place
 
 
-def _background(icons: Sequence[Image.Image], rng: np.random.Generator) -> tuple[int, int, int]:
+def _background(icons: Sequence[Image.Image], rng: np.random.Generator) -> Colour:
     """White or a colour: one on which the icons show, else the one on which they show best."""
     first = [0] if rng.random() < WHITE_ODDS else []
     order = [*first, *rng.permutation(range(1, len(BACKGROUNDS))).tolist(), 0]
@@ -226,7 +252,7 @@ def _background(icons: Sequence[Image.Image], rng: np.random.Generator) -> tuple
     return BACKGROUNDS[max(order, key=shown.__getitem__) if best is None else best]
 
 
-def _shown(icons: Iterable[Image.Image], background: tuple[int, int, int]) -> float:
+def _shown(icons: Iterable[Image.Image], background: Colour) -> float:
     """The share of pixels that differ from a background, of the icon of which fewest do."""
     shares = []
     for icon in icons:

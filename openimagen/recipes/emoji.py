@@ -10,6 +10,7 @@ Score:     R@1 0.86, R@5 0.94 over 200 names, where real icons of another set ge
 
 from openimagen.config import (
     DiffusionConfig,
+    Illustrations,
     LogNormalSchedule,
     LossWeight,
     ModelConfig,
@@ -24,7 +25,9 @@ MINILM_WIDTH = 384
 PROMPTS = (
     *("red apple", "cat face", "rocket", "cherry blossom", "grinning face", "pizza", "sailboat"),
     *("red heart", "dog", "purple heart", "guitar", "snowman", "tiger", "a green car"),
-    *("a blue apple", "a cherry tree in blossom"),
+    *("a blue apple", "a cherry tree in blossom", "three red apples", "a purple banana"),
+    *("a cat to the left of a rocket", "a red car above a blue fish", "a dog on a blue background"),
+    *("rocket in noto style", "flat rocket", "tiger face, twemoji style"),
 )
 
 
@@ -94,7 +97,11 @@ def recipe() -> Recipe:
         model=ModelConfig(name="emoji", stages=(base, sr256, sr1024), licence="Apache-2.0"),
         train={
             "base": TrainConfig(
-                images=300_000, batch=16, preview_images=20_000, preview_prompts=PROMPTS
+                images=300_000,
+                batch=16,
+                illustrations=Illustrations(),
+                preview_images=20_000,
+                preview_prompts=PROMPTS,
             ),
             "sr256": TrainConfig(images=100_000, batch=32, crop=64),
             "sr1024": TrainConfig(images=20_000, batch=4, crop=256, learning_rate=5e-4),

@@ -16,7 +16,7 @@ from openimagen.recipes import emoji
 def recipe() -> Recipe:
     """The embedded model's networks, for a shorter run."""
     start = emoji.recipe()
-    own = {"warmup_images": 500, "preview_prompts": ()}
+    own = {"warmup_images": 500, "preview_prompts": (), "illustrations": None}
     short = {"images": 16_000, "checkpoint_images": 4_000, "preview_images": 2_000}
     train = {name: plan.model_copy(update=own | short) for name, plan in start.train.items()}
     return Recipe(model=start.model.model_copy(update={"name": "own"}), train=train)

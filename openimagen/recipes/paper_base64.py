@@ -7,7 +7,8 @@ Cost:      $41,000 at $2.50 an H100-hour.
 Score:     the paper's three stages: zero-shot FID-30K 7.27 on COCO, 256x256, guidance 1.35.
 """
 
-from openimagen.config import PAPER_BASE64, PAPER_TEXT, ModelConfig, Recipe, TrainConfig
+from openimagen.config import ModelConfig, Recipe, TrainConfig
+from openimagen.paper import PAPER_BASE64, PAPER_TEXT
 
 BATCH = 2048
 STEPS = 2_500_000

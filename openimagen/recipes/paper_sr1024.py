@@ -8,7 +8,8 @@ Cost:      $13,000 at $2.50 an H100-hour.
 Score:     see paper_base64.
 """
 
-from openimagen.config import PAPER_SR1024, Recipe
+from openimagen.config import Recipe
+from openimagen.paper import PAPER_SR1024
 from openimagen.recipes import paper_sr256
 
 TRAIN = paper_sr256.TRAIN.model_copy(update={"crop": 256})

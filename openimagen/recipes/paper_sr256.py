@@ -8,7 +8,8 @@ Cost:      $16,000 at $2.50 an H100-hour.
 Score:     see paper_base64.
 """
 
-from openimagen.config import PAPER_SR256, Recipe
+from openimagen.config import Recipe
+from openimagen.paper import PAPER_SR256
 from openimagen.recipes import paper_base64
 
 TRAIN = paper_base64.TRAIN.model_copy(update={"optimizer": "adamw", "betas": (0.9, 0.999)})

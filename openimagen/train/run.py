@@ -14,6 +14,7 @@ from openimagen import embeddings, model_folder, recipes
 from openimagen.cascade import Cascade, Stage
 from openimagen.config import Recipe, StageConfig
 from openimagen.data.folder import Pictures
+from openimagen.data.illustrations import read_illustrations
 from openimagen.data.source import Source, open_source
 from openimagen.device import free_memory, has_bfloat16
 from openimagen.text import CachedEncoder, Encoder, TextEncoder
@@ -62,6 +63,8 @@ def train(
         check_run(recipe, out, resume)
         check_apart(data, out)
         source = open_source(data)
+        if composes(recipe, chosen):
+            read_illustrations(data)
         if not (init or resume):
             check_fresh(recipe, chosen)
         given = given_stages(recipe, chosen, init) if init else []
@@ -90,7 +93,7 @@ def run_stage(
     trainee = make_trainee(recipe, name, out, device)
     if not trainee.is_done:
         with parallel.machine_by_machine():
-            dataset = open_data(source, trainee, out)
+            dataset = open_data(data, source, trainee, out)
         report = partial(report_faults, data, dataset, out)
         report()
         ahead = default_workers(dataset) if workers is None else workers
@@ -149,14 +152,22 @@ def encoder_for(
 
     ValueError if they are another encoder's, or lack a caption that is known to come.
     """
-    found = embeddings.find(data, recipe.model.text, device)
+    endless = composes(recipe, chosen)  # new captions, all the time
+    found = None if endless else embeddings.find(data, recipe.model.text, device)
     if found is None:
-        return CachedEncoder(TextEncoder.load(recipe.model.text, device=device))
+        fast = endless and all(recipe.train[name].precision == "bfloat16" for name in chosen)
+        dtype = torch.bfloat16 if fast else torch.float32
+        return CachedEncoder(TextEncoder.load(recipe.model.text, device, dtype))
     captions = embeddings.prompts_of(recipe, chosen)
     if isinstance(source, Pictures):
         captions += [caption for pair in source.pairs for caption in pair.captions]
     found.check(captions)
     return found
+
+
+def composes(recipe: Recipe, chosen: Sequence[str]) -> bool:
+    """Whether a stage is shown what is composed of icons, with captions made up on the way."""
+    return any(recipe.train[name].illustrations for name in chosen)
 
 
 # --- the run's folder -----------------------------------------------------------------------------

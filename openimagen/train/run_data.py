@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 from openimagen.data.dataset import Examples, PictureSet, PictureStream
 from openimagen.data.faults import NAMES, Faults
 from openimagen.data.folder import Pictures, read_folder
-from openimagen.data.picture_set import cache_of
+from openimagen.data.illustration_set import IllustrationSet
+from openimagen.data.illustrations import read_illustrations
+from openimagen.data.picture_cache import Mode, cache_of
 from openimagen.data.source import Shards, Source
 from openimagen.progress import progress_bar
 from openimagen.train import parallel
@@ -23,11 +26,14 @@ WORKERS = 2  # processes that decode pictures where they are not decoded beforeh
 OTHER = ("path", "format", "pictures", "shards")  # by which data are known to be others
 
 
-def open_data(source: Source, trainee: Trainee, out: Path) -> Examples:
+def open_data(data: Path, source: Source, trainee: Trainee, out: Path) -> Examples:
     """The stage's stream of pictures; with a prior, every other one is of the run's own drawing."""
     own: Examples
-    if isinstance(source, Shards):
-        own = PictureStream(source, trainee.config.side, **view(trainee))
+    if trainee.train.illustrations is not None:
+        own = illustration_set(data, trainee)
+    elif isinstance(source, Shards):
+        held = trainee.train.hold_out
+        own = PictureStream(source, trainee.config.side, **view(trainee), hold_out=held)
     else:
         own = picture_set(source, trainee)
     if trainee.train.prior is None:
@@ -39,25 +45,35 @@ def open_data(source: Source, trainee: Trainee, out: Path) -> Examples:
 def picture_set(pictures: Pictures, trainee: Trainee) -> PictureSet:
     """Pictures as the stage takes them: decoded once if that fits the cache, else each time."""
     side = trainee.config.side
-    size, cache = 3 * side**2 * len(pictures.pairs), cache_folder()
-    cache.mkdir(parents=True, exist_ok=True)
-    fits = size <= min(CACHE_BYTES, shutil.disk_usage(cache).free // 2)
-    fits |= cache_of(pictures.pairs, side, cache).exists()  # a resumed run sees what it saw
+    cache = room_for([pair.path for pair in pictures.pairs], side, "RGB")
+    held = trainee.train.hold_out
     with progress_bar(f"reading pictures at {side}", "pictures") as advance:
         return PictureSet(
-            pictures,
-            side,
-            **view(trainee),
-            cache=cache if fits else None,
-            on_progress=advance,
+            pictures, side, **view(trainee), hold_out=held, cache=cache, on_progress=advance
         )
 
 
+def illustration_set(data: Path, trainee: Trainee) -> IllustrationSet:
+    """The icons in a folder as lessons, decoded likewise."""
+    side, plan, icons = trainee.config.side, trainee.train.illustrations, read_illustrations(data)
+    assert plan is not None
+    cache = room_for([icon.path for icon in icons], side, "RGBA")
+    with progress_bar(f"reading icons at {side}", "icons") as advance:
+        return IllustrationSet(icons, plan, side, **view(trainee), cache=cache, on_progress=advance)
+
+
+def room_for(paths: Sequence[Path], side: int, mode: Mode) -> Path | None:
+    """The cache folder, if pictures decoded at a size fit there, or are there already."""
+    size, cache = len(mode) * side**2 * len(paths), cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    fits = size <= min(CACHE_BYTES, shutil.disk_usage(cache).free // 2)
+    return cache if fits or cache_of(paths, side, cache, mode).exists() else None
+
+
 def view(trainee: Trainee) -> dict[str, Any]:
-    """What the stage wants to see of pictures, and how many of them only now and then."""
+    """What the stage wants to see of pictures."""
     train = trainee.train
-    plan = {"crop": train.crop, "align": trainee.scale, "seed": train.seed}
-    return plan | {"hold_out": train.hold_out}
+    return {"crop": train.crop, "align": trainee.scale, "seed": train.seed}
 
 
 def default_workers(dataset: Examples) -> int:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from openimagen.data.scene_prompts import TAGS, plural, random_scene, scene_prompts
+from openimagen.data.nouns import plural
+from openimagen.data.scene_prompts import TAGS, random_scene, scene_prompts
 from openimagen.data.scenes import BACKGROUNDS, Scene, Thing, compose, read_icon, read_icons
 
 INKS = {"disc": (200, 30, 30), "block": (30, 60, 200), "slab": (20, 120, 40)}

@@ -7,7 +7,8 @@ import torch
 from small import small_stage, small_train
 from torch import Tensor
 
-from openimagen.config import PAPER_BASE64, StageConfig, TrainConfig
+from openimagen.config import StageConfig, TrainConfig
+from openimagen.paper import PAPER_BASE64
 from openimagen.text import TextEmbedding
 from openimagen.train.memory import BESIDE, COMING_AND_GOING, Memory, check_memory, memory_of
 from openimagen.train.parallel import blocks_of, spread

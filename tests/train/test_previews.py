@@ -14,7 +14,7 @@ from openimagen.data.batch import Batch
 from openimagen.data.dataset import PictureSet
 from openimagen.data.folder import read_folder
 from openimagen.data.images import to_float, to_pil
-from openimagen.data.picture_set import Pixels
+from openimagen.data.picture_cache import Pixels
 from openimagen.text import CachedEncoder
 from openimagen.train import loop, previews
 from openimagen.train.loop import train_stage

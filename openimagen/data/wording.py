@@ -1,0 +1,110 @@
+"""How people ask for an illustration: one content, many wordings.
+
+Each function takes the random numbers it may use; the same numbers give the same words.
+"""
+
+import random
+import re
+from collections.abc import Sequence
+
+from openimagen.data.colours import COLOURS
+from openimagen.data.icons import STYLES
+from openimagen.data.nouns import article, is_countable, plural
+from openimagen.data.scene_prompts import NUMBERS, OBJECTS
+from openimagen.data.scenes import Scene, Thing
+
+LOOKS = {  # what goes before a noun
+    "fluent-emoji": ("3D", "glossy 3D"),
+    "fluent-emoji-flat": ("flat",),
+    "twemoji": ("flat",),
+}
+OTHER_NAMES = {  # beside those in OBJECTS
+    "airplane": ("plane",), "bicycle": ("bike",), "cat face": ("cat",), "cooking": ("fried egg",),
+    "cow face": ("cow",), "deciduous tree": ("broadleaf tree",), "dog face": ("dog",),
+    "doughnut": ("donut",), "evergreen tree": ("fir tree", "pine tree"),
+    "french fries": ("fries",), "glasses": ("spectacles",), "hamburger": ("burger",),
+    "handbag": ("purse",), "horse face": ("horse",), "hot beverage": ("coffee", "cup of tea"),
+    "lady beetle": ("ladybug",), "laptop": ("notebook computer",),
+    "locomotive": ("train", "steam train"), "mobile phone": ("phone", "smartphone"),
+    "monkey face": ("monkey",), "mouse face": ("mouse",), "panda": ("panda bear",),
+    "pig face": ("pig",), "rabbit face": ("rabbit", "bunny"), "sailboat": ("sailing boat",),
+    "shortcake": ("cake",), "sport utility vehicle": ("SUV", "jeep"),
+    "steaming bowl": ("noodle soup",), "sun": ("sunshine",), "t shirt": ("shirt",),
+    "tangerine": ("orange", "mandarin"), "teddy bear": ("teddy",), "television": ("TV",),
+    "tiger face": ("tiger",), "unicorn": ("unicorn face",), "wrapped gift": ("gift", "present"),
+}  # fmt: skip
+for _word, _name in OBJECTS.items():
+    if _word != _name:
+        OTHER_NAMES[_name] = (*OTHER_NAMES.get(_name, ()), _word)
+
+RELATIONS = {
+    "left of": ("left of", "to the left of", "on the left of"),
+    "right of": ("right of", "to the right of", "on the right of"),
+    "above": ("above", "over", "on top of"),
+    "below": ("below", "under", "beneath"),
+    "inside": ("inside", "in", "inside of"),
+}
+SIZE_WORDS = {"small": ("small", "little", "tiny"), "big": ("big", "large", "huge")}
+_FRONT = re.compile(r"(an?|one) ")
+
+
+def icon_words(name: str, tags: Sequence[str], rng: random.Random) -> str:
+    """A wish for what one icon shows."""
+    called = rng.choice((name, *OTHER_NAMES[name])) if name in OTHER_NAMES else name
+    others = [tag for tag in tags if tag not in called.split()]
+    match rng.choices(("name", "article", "tags", "shuffled"), (40, 40, 12, 8))[0]:
+        case "article" if is_countable(called):
+            return article(called)
+        case "tags" if others:
+            return ", ".join([called, *rng.sample(others, min(len(others), rng.randint(1, 4)))])
+        case "shuffled" if len(others) > 1:
+            words = [called, *rng.sample(others, min(len(others), 3))]
+            return ", ".join(rng.sample(words, len(words)))
+    return called
+
+
+def scene_words(scene: Scene, rng: random.Random) -> str:
+    """A wish for a scene: its things, their colours, sizes and how they lie."""
+    words = [_thing_words(thing, rng) for thing in scene.include]
+    if (position := scene.include[-1].position) is None:
+        return rng.choice((" and ", " and ", " and ", " with ", ", ")).join(words)
+    return f"{words[-1]} {rng.choice(RELATIONS[position[0]])} {words[position[1]]}"
+
+
+def _thing_words(thing: Thing, rng: random.Random) -> str:
+    called = rng.choice((thing.name, thing.name, *OTHER_NAMES.get(thing.name, ())))
+    before = [rng.choice(SIZE_WORDS[thing.size])] if thing.size else []
+    before += [thing.colour] if thing.colour else []
+    if thing.count > 1:
+        number = rng.choice((NUMBERS[thing.count], NUMBERS[thing.count], str(thing.count)))
+        return " ".join([number, *before, plural(called)])
+    return article(" ".join([*before, called]))
+
+
+def with_ground(words: str, colours: Sequence[str], rng: random.Random) -> str:
+    """A wish that names the ground too: by one colour word, or two that run into each other."""
+    first, last = colours[0], colours[-1]
+    if len(colours) == 2:
+        gradients = (
+            f"on a gradient from {first} to {last}",
+            f"on {article(first)} to {last} gradient",
+            f"on {article(first)} and {last} gradient background",
+        )
+        return f"{words} {rng.choice(gradients)}"
+    on = f" on {article(first)} background"
+    return words + rng.choice((on, on, f" on {first}", f", {first} background"))
+
+
+def with_style(words: str, style: str, rng: random.Random) -> str:
+    """A wish that names the style too: "..., in noto style", "a 3D ..."."""
+    if style in LOOKS and rng.random() < 0.3:
+        look = rng.choice(LOOKS[style])
+        noun = _FRONT.sub("", words, count=1)
+        return f"a {look} {noun}" if noun != words else f"{look} {words}"
+    known = STYLES[style].words if style in STYLES else f"{style} style"
+    return f"{words}{rng.choice((', in ', ' in ', ', '))}{known}"
+
+
+def has_colour(name: str) -> bool:
+    """Whether a name says a colour, so that it cannot be asked for in another."""
+    return any(word in COLOURS or word == "orange" for word in name.split())

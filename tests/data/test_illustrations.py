@@ -1,0 +1,147 @@
+"""Lessons say what they show, and never what is held back."""
+
+import json
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from openimagen.config import Illustrations
+from openimagen.data.colours import COLOURS, tint
+from openimagen.data.illustrations import (
+    CALLED,
+    Illustration,
+    Lesson,
+    Lessons,
+    is_unseen,
+    read_illustrations,
+)
+from openimagen.data.scene_prompts import NUMBERS, OBJECTS
+from openimagen.data.scenes import Scene, Thing
+from openimagen.data.unseen import is_unseen_colour, is_unseen_pair, is_unseen_relation
+from openimagen.data.wording import OTHER_NAMES, RELATIONS, SIZE_WORDS, scene_words, with_style
+from tests.data.corpus import NAMES, STYLES, write_corpus
+
+PLAN = Illustrations()
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> list[Illustration]:
+    return read_illustrations(write_corpus(tmp_path_factory.mktemp("icons")))
+
+
+def lessons(corpus: list[Illustration], count: int = 4000, **plan: object) -> list[Lesson]:
+    school = Lessons(corpus, PLAN.model_copy(update=plan), [True] * len(corpus))
+    return [school.lesson(random.Random(number)) for number in range(count)]
+
+
+def test_all_icons_are_read_with_what_they_show(corpus: list[Illustration]) -> None:
+    assert len(corpus) == len(NAMES) * len(STYLES)
+    assert {(each.name, each.style) for each in corpus} == {(n, s) for n in NAMES for s in STYLES}
+    assert all(each.path.exists() and each.side == 32 for each in corpus)
+
+
+def test_nothing_that_is_held_back_is_shown(corpus: list[Illustration]) -> None:
+    held = [(each.name, each.style) for each in corpus if is_unseen_pair(each.name, each.style)]
+    assert held  # or this test could not fail
+    for lesson in lessons(corpus):
+        things = lesson.scene.include
+        for number in lesson.icons.values():
+            assert not is_unseen_pair(corpus[number].name, corpus[number].style)
+        for thing in things:
+            assert thing.colour is None or not is_unseen_colour(thing.name, thing.colour)
+            if thing.position:
+                relation, other = thing.position
+                assert not is_unseen_relation(thing.name, relation, things[other].name)
+
+
+def test_it_is_a_function_of_the_random_numbers(corpus: list[Illustration]) -> None:
+    assert lessons(corpus, 200) == lessons(corpus, 200)
+    assert len({lesson.caption for lesson in lessons(corpus, 500)}) > 300
+
+
+def test_shares_are_those_of_the_plan(corpus: list[Illustration]) -> None:
+    made = lessons(corpus)
+    styles = Counter(corpus[next(iter(lesson.icons.values()))].style for lesson in made)
+    assert styles["fluent-emoji"] / len(made) == pytest.approx(0.45, abs=0.03)
+    scenes = [lesson for lesson in made if lesson.scene.tag != "single_object"]
+    assert len(scenes) / len(made) == pytest.approx(0.5, abs=0.03)
+    grounds = [lesson for lesson in made if lesson.scene.ground != ((255, 255, 255),)]
+    assert len(grounds) / len(made) == pytest.approx(0.25, abs=0.03)
+
+
+def test_a_caption_says_what_is_there(corpus: list[Illustration]) -> None:
+    """Each thing by one of its names, its number, colour and size; the relation; the ground."""
+    for lesson in lessons(corpus, 1500):
+        for thing in lesson.scene.include:
+            names = {thing.name, *OTHER_NAMES.get(thing.name, ()), CALLED.get(thing.name, "")}
+            assert any(name[:4] in lesson.caption for name in names if name), lesson.caption
+            if thing.count > 1:
+                assert any(
+                    word in lesson.caption for word in (NUMBERS[thing.count], str(thing.count))
+                )
+            if thing.colour:
+                assert thing.colour in lesson.caption
+            if thing.size:
+                assert any(word in lesson.caption for word in SIZE_WORDS[thing.size])
+            if thing.position:
+                assert any(word in lesson.caption for word in RELATIONS[thing.position[0]])
+        if lesson.scene.ground != ((255, 255, 255),):
+            assert sum(colour in lesson.caption for colour in COLOURS) >= len(lesson.scene.ground)
+
+
+def test_relations_are_told_the_right_way_round() -> None:
+    for relation, words in RELATIONS.items():
+        scene = Scene("", "position", (Thing("dog"), Thing("cat", position=(relation, 0))))
+        said = {scene_words(scene, random.Random(number)) for number in range(50)}
+        assert said == {f"a cat {word} a dog" for word in words}
+
+
+def test_a_style_is_named_as_often_as_asked(corpus: list[Illustration]) -> None:
+    unnamed = lessons(corpus, 300, named=0.0, named_main=0.0)
+    assert not any("style" in lesson.caption or "3D" in lesson.caption for lesson in unnamed)
+    for lesson in lessons(corpus, 600, named=1.0, named_main=1.0):
+        style = corpus[next(iter(lesson.icons.values()))].style
+        said = {with_style("x", style, random.Random(number)) for number in range(40)}
+        marks = {word for words in said for word in words.replace(",", "").split()} - {"x", "in"}
+        assert any(mark in lesson.caption for mark in marks)
+
+
+def test_what_has_a_colour_in_its_name_is_called_without_it(corpus: list[Illustration]) -> None:
+    painted = [
+        thing.name
+        for lesson in lessons(corpus)
+        for thing in lesson.scene.include
+        if thing.colour and "apple" in thing.name
+    ]
+    assert set(painted) == {"apple"} and OBJECTS["apple"] == "red apple"
+
+
+def test_unseen_scenes_are_told() -> None:
+    names = [f"thing {number}" for number in range(60)]
+    shown = [Scene("", "", (Thing(name, colour="pink"),)) for name in names]
+    assert [is_unseen(scene) for scene in shown if is_unseen(scene)]
+    assert not all(is_unseen(scene) for scene in shown)
+
+
+def test_tints_run_from_full_to_white() -> None:
+    for colour in COLOURS:
+        assert tint(colour, 1.0) == (255, 255, 255)
+        assert all(a <= b for a, b in zip(tint(colour, 0.2), tint(colour, 0.6), strict=True))
+
+
+def test_a_folder_without_icons_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has no icons: make them with `openimagen data icons"):
+        read_illustrations(tmp_path)
+    (tmp_path / "metadata.jsonl").write_text(json.dumps({"file_name": "a.png", "text": "a"}))
+    with pytest.raises(ValueError, match=r"metadata.jsonl:1 has no file_name, name and style"):
+        read_illustrations(tmp_path)
+
+
+def test_of_one_style_and_one_name_no_scene_is_made(tmp_path: Path) -> None:
+    icons = [Illustration(tmp_path / "a.png", name, "noto", (), "objects") for name in ("owl",)]
+    icons = [icon for icon in icons if not icon.is_unseen]
+    assert all(lesson.scene.tag == "single_object" for lesson in lessons(icons, 50))
+    with pytest.raises(ValueError, match="all icons are held back"):
+        lessons([], 1)

@@ -1,0 +1,47 @@
+"""Runs whose examples are composed of icons."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from openimagen.config import Recipe
+from openimagen.recipes import override
+from openimagen.train.run import train
+from tests.data.corpus import write_corpus
+
+
+@pytest.fixture(scope="module")
+def icons(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("icons"), side=64)
+
+
+@pytest.fixture
+def illustrated(recipe: Recipe) -> Recipe:
+    return override(recipe, ["train.base.illustrations.scenes=0.5"])
+
+
+def test_a_run_goes_on_to_the_bit_and_reports_its_icons(
+    illustrated: Recipe, icons: Path, tmp_path: Path
+) -> None:
+    def losses(out: Path) -> list[float]:
+        lines = map(json.loads, (out / "log.jsonl").read_text().splitlines())
+        return [line["loss"] for line in lines if line["stage"] == "base" and line["images"] > 12]
+
+    train(illustrated, icons, tmp_path / "whole", stage="base", device="cpu")
+    first = override(illustrated, ["train.base.images=12", "train.base.cooldown=0"])
+    rest = override(illustrated, ["train.base.cooldown=0"])
+    train(first, icons, tmp_path / "parts", stage="base", device="cpu")
+    train(rest, icons, tmp_path / "parts", stage="base", device="cpu", resume=True)
+    train(rest, icons, tmp_path / "at-once", stage="base", device="cpu")
+    assert losses(tmp_path / "parts") == losses(tmp_path / "at-once")
+    report = json.loads((tmp_path / "whole/data_report.json").read_text())
+    assert report["pictures"] == 126 and report["skipped"] == 0
+
+
+def test_pictures_that_are_no_icons_are_refused(
+    illustrated: Recipe, folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="has no icons: make them with `openimagen data icons"):
+        train(illustrated, folder, tmp_path / "run", stage="base", device="cpu")
+    assert not (tmp_path / "run").exists()
