@@ -14,7 +14,7 @@ from openimagen.cli.commands import Device, Json, data_app
 def icons(
     out: Annotated[Path, typer.Argument(help="Folder for the pictures.")],
     styles: Annotated[
-        str | None, typer.Option(help="Comma-separated sets; all seven if left out.")
+        str | None, typer.Option(help="Comma-separated sets; all ten if left out.")
     ] = None,
     source: Annotated[
         Path | None, typer.Option(help="A tarball of @iconify/json, or a folder of set tarballs.")
@@ -22,7 +22,7 @@ def icons(
     limit: Annotated[int | None, typer.Option(min=1, help="Icons per set.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Build the illustration corpus: about 8,300 captioned icons in seven styles."""
+    """Build the illustration corpus: about 10,000 captioned icons in ten styles."""
     from openimagen.data.icons import build
     from openimagen.progress import progress_bar
 

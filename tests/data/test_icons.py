@@ -1,28 +1,16 @@
 """A corpus from packages made here: two sets, a dozen icons, four labels. No network."""
 
-import io
-import json
 import os
-import tarfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from openimagen.data import icons
 from openimagen.data.folder import read_folder
 from openimagen.data.icons import Icon, build, captions
+from tests.data.icon_files import LABELS, RED, pack, parts, rows, tarball_of
 
-RED = '<path fill="#f00" d="M0 0h{0}v{1}H0z"/>'
-LABELS = [
-    {"label": "red apple", "tags": ["apple", "fruit", "food"], "group": 4},
-    {"label": "man: red hair", "tags": ["adult"], "group": 1},
-    {"label": "piñata", "tags": ["party"], "group": 6},
-    {"label": "check mark", "tags": ["tick"], "group": 8},
-    {"label": "crossed flags", "group": 9},
-]
 NOTO = {
     "red-apple": {"body": RED.format(8, 8)},
     "man-red-hair": {"body": RED.format(8, 8)},
@@ -53,25 +41,6 @@ EXPECTED = {
 STYLES = ["noto", "fxemoji"]
 
 
-def pack(path: Path, members: dict[str, object]) -> None:
-    with tarfile.open(path, "w:gz") as archive:
-        for name, content in members.items():
-            data = json.dumps(content).encode()
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-
-
-def parts(style: str, of: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    author = {"name": f"{style} people", "url": "https://example.com"}
-    info = {"name": style.title(), "author": author, "license": {"title": "L", "spdx": "MIT"}}
-    return {
-        "icons": {"prefix": style, "icons": of, "width": 8, "height": 8},
-        "metadata": {"categories": {"Symbols": ["on-arrow", "red-apple"]}},
-        "info": info,
-    }
-
-
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """A folder of tarballs, as npm pack leaves them."""
@@ -79,7 +48,7 @@ def source(tmp_path: Path) -> Path:
     folder.mkdir()
     for style, of in (("noto", NOTO), ("fxemoji", FXEMOJI)):
         members = {f"package/{name}.json": part for name, part in parts(style, of).items()}
-        pack(folder / f"iconify-json-{style}-{icons.STYLES[style].version}.tgz", members)
+        pack(folder / tarball_of(style), members)
     pack(folder / "emojibase-data-17.0.0.tgz", {"package/en/data.json": LABELS})
     return folder
 
@@ -87,15 +56,6 @@ def source(tmp_path: Path) -> Path:
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
-
-
-def rows(out: Path) -> dict[str, dict[str, Any]]:
-    """What the metadata of all styles say, by the picture's path in the corpus."""
-    return {
-        f"{file.parent.name}/{row['file_name']}": row
-        for file in out.glob("*/metadata.jsonl")
-        for row in map(json.loads, file.read_text().splitlines())
-    }
 
 
 # --- the corpus -----------------------------------------------------------------------------------
