@@ -6,7 +6,7 @@ style, of colours and relations that it was not shown with these things.
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -17,10 +17,10 @@ from openimagen.data.icons import STYLES
 from openimagen.data.illustrations import Illustration, is_unseen, read_illustrations
 from openimagen.data.scene_prompts import OBJECTS, scene_prompts
 from openimagen.data.scenes import Scene, read_icon
-from openimagen.evaluate.composition import Composition
+from openimagen.evaluate.composition import Composition, prompt_of
 from openimagen.evaluate.exams import Exam
 from openimagen.evaluate.features import Features
-from openimagen.evaluate.prompts import Prompt, of_row
+from openimagen.evaluate.prompts import Prompt
 from openimagen.evaluate.retrieval import Captioned, Prototypes
 from openimagen.evaluate.styled import StyledPrototypes
 from openimagen.progress import Watch, unwatched
@@ -152,7 +152,8 @@ def _composed(corpus: Corpus, seed: int, side: int | None) -> Exam:
 
     scenes = scene_prompts([*icons], EACH, seed, coloured=painted, keep=is_asked)
     in_style = f", in {STYLES[corpus.main].words}"
-    prompts = [of_row(scene.row(), scene.caption + in_style) for scene in scenes]
+    styled = [replace(scene, caption=scene.caption + in_style) for scene in scenes]
+    prompts = [prompt_of(scene) for scene in styled]
     return Exam("composition", Composition(icons, None, side), prompts)
 
 
