@@ -26,6 +26,12 @@ def report(
     scenes: Annotated[
         Path | None, typer.Option(help="Icons with alpha, to ask for scenes of.")
     ] = None,
+    icons: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead: the corpus of `data icons`, of which it was trained on a part."
+        ),
+    ] = None,
     clip: Annotated[str | None, typer.Option(help="A CLIP: a folder or hub id.")] = None,
     prompts: Annotated[
         Path | None, typer.Option(help="What to draw; captions of --data if left out.")
@@ -55,16 +61,23 @@ def report(
     from openimagen.evaluate.drawing import load_model
     from openimagen.evaluate.prompts import read_prompts
     from openimagen.evaluate.report import run, table
+    from openimagen.evaluate.report.request import Request
     from openimagen.progress import progress_bar
 
+    if icons and (data or unseen or scenes or prompts or clip):
+        raise ValueError(
+            "--icons has pictures and prompts of its own: leave --data, --unseen, --scenes, "
+            "--prompts and --clip out"
+        )
     for path in card or []:
         table.check_place(path)
-    asked = run.Request(
+    asked = Request(
         model=load_model(model, find_device(device)),
         out=out or Path(f"report-{Path(model).name}"),
         data=data,
         unseen=unseen,
         scenes=scenes,
+        icons=icons,
         clip=clip,
         prompts=None if prompts is None else read_prompts(prompts),
         names=names,

@@ -1,7 +1,8 @@
 """Prompts of known content in GenEval's six categories, for things that there are icons of."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import count
 
 from openimagen.data.colours import COLOURS
 from openimagen.data.nouns import article, plural
@@ -11,6 +12,7 @@ TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 COLOURED = ("colors", "color_attr")
 MOST = 4  # things counted
+PATIENCE = 1000  # draws for each scene that is wanted
 OBJECTS = {  # what to call it -> its icon: things that the sets draw alike, and that differ
     **{name: name for name in (
         *("airplane", "avocado", "backpack", "banana", "bell", "bicycle", "broccoli", "bus"),
@@ -33,12 +35,13 @@ def scene_prompts(
     *,
     coloured: Sequence[str] | None = None,
     start: str = "",
+    keep: Callable[[Scene], bool] = lambda scene: True,
 ) -> list[Scene]:
     """`each` scenes of every category, or as many as there are, all different.
 
     A function of the arguments alone. `coloured`: the names for which another colour makes sense;
-    None for all. `start` comes before each caption, as GenEval's "a photo of ". ValueError for
-    fewer than two names.
+    None for all. `start` comes before each caption, as GenEval's "a photo of ". Of the scenes that
+    `keep` does not let pass, none; then they may be fewer. ValueError for fewer than two names.
     """
     painted = [*names] if coloured is None else [name for name in names if name in set(coloured)]
     if len(set(names)) < 2 or len(painted) < 2:
@@ -48,9 +51,13 @@ def scene_prompts(
         rng = random.Random(f"{seed} {tag}")
         of = painted if tag in COLOURED else list(names)
         found = dict[str, Scene]()
-        while len(found) < min(each, _many(tag, len(of))):
+        most = min(each, _many(tag, len(of)))
+        for tried in count():
+            if len(found) == most or (tried > PATIENCE * most):
+                break
             scene = random_scene(tag, of, rng, start)
-            found[scene.caption] = scene
+            if keep(scene):
+                found[scene.caption] = scene
         scenes += found.values()
     return scenes
 

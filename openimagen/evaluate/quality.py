@@ -21,7 +21,7 @@ from openimagen.data.check import Progress
 from openimagen.data.faults import Faults
 from openimagen.data.images import load
 from openimagen.data.sample import Fault, Item
-from openimagen.data.source import open_pictures
+from openimagen.data.source import Source, open_pictures
 from openimagen.evaluate.distances import KINDS, Distance, distances, pictures_needed
 from openimagen.evaluate.features import Features
 from openimagen.progress import Advance, Watch, unwatched
@@ -147,11 +147,11 @@ def _doubts(real: "Reader", fake: "Reader") -> Iterator[str]:
 
 
 class Reader:
-    """The pictures at a path, one after the other, and what is known of them so far."""
+    """The pictures at a path, or those of `source` there, and what is known of them so far."""
 
-    def __init__(self, path: Path, side: int | None) -> None:
+    def __init__(self, path: Path, side: int | None, source: Source | None = None) -> None:
         self.path, self.side = path, side
-        self.source = open_pictures(path)
+        self.source = open_pictures(path) if source is None else source
         self.faults = Faults()
         self.count, self.smallest = 0, 0  # pictures; the shortest edge of any
         self.size, self.first = (0, 0), ""  # of the first one, and its name

@@ -25,6 +25,7 @@ from openimagen.evaluate.prompts import Prompt
 from openimagen.evaluate.sheet import Cell
 from openimagen.progress import Advance, Watch, unwatched
 
+KS = (1, 5)
 TIE = 1e-6  # cosines this near are equal: rounding differs from batch to batch
 
 Captioned = Mapping[str, Sequence[Path]]  # name -> real pictures of it
@@ -51,7 +52,7 @@ def retrieval(
     names: Sequence[str],
     gallery: Float[Tensor, "m d"],
     gallery_names: Sequence[str],
-    ks: Sequence[int] = (1, 5),
+    ks: Sequence[int] = KS,
 ) -> dict[str, Share]:
     """{"R@k": share of the queries whose own name is among the k nearest names of the gallery}.
 
@@ -66,14 +67,6 @@ def retrieval(
         )
         for k in ks
     }
-
-
-def nearest_names(
-    queries: Float[Tensor, "n d"], gallery: Float[Tensor, "m d"], gallery_names: Sequence[str]
-) -> list[str]:
-    """For each query the name of the gallery that it is nearest to; the first of those that tie."""
-    similarity, known = _similarity(queries, gallery, gallery_names)
-    return [known[number] for number in similarity.argmax(1)]
 
 
 def _compare(
@@ -117,6 +110,19 @@ def _hits(
 # --- as an alignment ------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Found:
+    """One picture looked up: whether its name is among the k nearest, for each k.
+
+    `ceiling`: the same of a real picture of that name, empty if there is none; `chance`: of any.
+    """
+
+    hits: dict[int, float]
+    ceiling: dict[int, float]
+    chance: dict[int, float]
+    cell: Cell
+
+
 class Prototypes:
     """R@1 and R@5 of pictures among the real pictures of a gallery, by the features of a network.
 
@@ -131,11 +137,12 @@ class Prototypes:
         real: Captioned | None = None,
         side: int | None = None,
         watch: Watch = unwatched,
+        title: str = "",
     ) -> None:
-        self.gallery, self.real = gallery, real or {}
+        self.gallery, self.real, self.title = gallery, real or {}, title
         self.features, self.side, self.watch = features, side, watch
         self._rows: tuple[Tensor, list[str]] | None = None
-        self._ceilings: dict[tuple[str, ...], dict[str, float]] = {}
+        self._ceilings: dict[tuple[str, ...], dict[str, dict[int, float]]] = {}
 
     def check(self, prompts: Sequence[Prompt]) -> None:
         """ValueError for prompts that are no names of the gallery."""
@@ -158,36 +165,56 @@ class Prototypes:
     ) -> tuple[list[Score], list[Cell]]:
         """The scores, and each picture beside the real one, with the name that it is nearest to."""
         self.check(prompts)
-        names, small = [prompt.text for prompt in prompts], list[Image.Image]()
+        names = [prompt.text for prompt in prompts]
+        found = self.find(pictures, names)
+        scores = []
+        for k in KS:
+            share = share_interval([each.hits[k] for each in found], names)
+            asked = {name: each for name, each in zip(names, found, strict=True) if each.ceiling}
+            real = [each.ceiling[k] for each in asked.values()]
+            ceiling = sum(real) / len(real) if real else None
+            title = f"R@{k}{self.title and f' of {self.title}'} ({self.features.name})"
+            scores.append(Score(title, *share, len(set(names)), ceiling, found[0].chance[k]))
+        return scores, [each.cell for each in found]
+
+    def find(self, pictures: Iterable[Image.Image], names: Sequence[str]) -> list[Found]:
+        """Look pictures up among the gallery's, one for each name, which are its own."""
+        small = list[Image.Image]()
 
         def kept() -> Iterator[Image.Image]:
             for picture in pictures:
                 small.append(thumbnail(picture))
                 yield square(picture, self.side) if self.side else picture
 
-        rows, known = self._looked_at()
-        drawn = self.features(kept())
-        found = retrieval(drawn, names, rows, known)
-        ceiling = self._ceiling(names)
-        scores = [
-            Score(f"{name} ({self.features.name})", share.value, share.low, share.high,
-                  len(set(names)), ceiling.get(name), share.chance)
-            for name, share in found.items()
-        ]  # fmt: skip
-        nearest = nearest_names(drawn, rows, known)
-        cells = [
-            Cell(name, "" if near == name else f"near {near}", picture, self.gallery[name][0])
-            for name, near, picture in zip(names, nearest, small, strict=True)
+        drawn, (rows, known) = self.features(kept()), self._looked_at()
+        own, similarity, distinct = _compare(drawn, names, rows, known)
+        hits = {k: _hits(similarity, own, k).tolist() for k in KS}
+        nearest, ceiling = similarity.argmax(1).tolist(), self._ceiling(names)
+        return [
+            Found(
+                {k: hits[k][number] for k in KS},
+                ceiling.get(name, {}),
+                {k: min(k / len(distinct), 1.0) for k in KS},
+                Cell(
+                    name,
+                    "" if (near := distinct[nearest[number]]) == name else f"near {near}",
+                    small[number],
+                    self.gallery[name][0],
+                ),
+            )
+            for number, name in enumerate(names)
         ]
-        return scores, cells
 
-    def _ceiling(self, names: Sequence[str]) -> dict[str, float]:
+    def _ceiling(self, names: Sequence[str]) -> dict[str, dict[int, float]]:
         """What real pictures of another style get, for those of the names that it has."""
         asked = tuple(name for name in dict.fromkeys(names) if name in self.real)
         if asked and asked not in self._ceilings:
             rows = self._look("ceiling", [self.real[name][0] for name in asked])
-            found = retrieval(rows, asked, *self._looked_at())
-            self._ceilings[asked] = {name: share.value for name, share in found.items()}
+            own, similarity, _ = _compare(rows, asked, *self._looked_at())
+            hits = {k: _hits(similarity, own, k).tolist() for k in KS}
+            self._ceilings[asked] = {
+                name: {k: hits[k][number] for k in KS} for number, name in enumerate(asked)
+            }
         return self._ceilings.get(asked, {})
 
     def _looked_at(self) -> tuple[Float[Tensor, "m d"], list[str]]:

@@ -17,8 +17,9 @@ from openimagen.evaluate.drawing import load_model
 from openimagen.evaluate.features import EffLite2
 from openimagen.evaluate.prompts import Prompt
 from openimagen.evaluate.quality import at_side, quality
+from openimagen.evaluate.report.request import Request
 from openimagen.evaluate.report.result import Report, read_report
-from openimagen.evaluate.report.run import Request, report
+from openimagen.evaluate.report.run import report
 from openimagen.evaluate.report.table import BEGIN, END
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*too few|.*pictures")

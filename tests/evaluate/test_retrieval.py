@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from openimagen.evaluate import retrieval as room
-from openimagen.evaluate.retrieval import nearest_names, retrieval
+from openimagen.evaluate.retrieval import retrieval
 
 NAMES = [f"name {n}" for n in range(20)]
 
@@ -35,7 +35,6 @@ def test_three_names_by_hand() -> None:
     gallery, queries = angles(0, 60, 150), angles(10, 50, 100)
     names = ["a", "b", "c"]
     assert values(queries, names, gallery, names, 1, 2) == pytest.approx([2 / 3, 1])
-    assert nearest_names(queries, gallery, names) == ["a", "b", "b"]
     assert values(queries, ["b", "a", "a"], gallery, names, 1, 2, 3) == pytest.approx([0, 2 / 3, 1])
     assert values(queries[:1], ["c"], gallery, names, 1, 2, 3) == [0, 0, 1]
 
@@ -80,7 +79,6 @@ def test_tied_names_share_the_places_they_fill() -> None:
     names = ["c", "a", "b", "d"]
     found = values(angles(10), ["a"], gallery, names, 1, 2, 3, 4)
     assert found == pytest.approx([0, 1 / 3, 2 / 3, 1])
-    assert nearest_names(angles(50), gallery, names) == ["a"]
 
 
 def test_k_over_the_gallery_is_everything() -> None:

@@ -11,17 +11,18 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from openimagen.data.folder import read_folder
 from openimagen.data.images import load
 from openimagen.evaluate.copying import Copying, copying, nearest
-from openimagen.evaluate.distances import Distance, distances, pictures_needed
-from openimagen.evaluate.drawing import Drawing, Model
-from openimagen.evaluate.exams import Exam, load_exams, mark
+from openimagen.evaluate.distances import Distance, distances
+from openimagen.evaluate.drawing import Drawing
+from openimagen.evaluate.exams import Exam, mark
 from openimagen.evaluate.features import EffLite2, Features
 from openimagen.evaluate.files import write_whole
 from openimagen.evaluate.prompts import Prompt
-from openimagen.evaluate.quality import Reader, at_side
+from openimagen.evaluate.quality import at_side
+from openimagen.evaluate.report.compared import DISTANCES, Compared, Pairs, check, exams_of
 from openimagen.evaluate.report.page import SIDE, Pictures, page
+from openimagen.evaluate.report.request import Request
 from openimagen.evaluate.report.result import (
     Asked,
     Figure,
@@ -40,59 +41,12 @@ from openimagen.evaluate.sweep.run import sweep
 from openimagen.evaluate.sweep.settings import read_settings
 from openimagen.progress import Watch, unwatched
 
-DISTANCES = ("frechet", "kernel", "precision", "recall", "density", "coverage")
 GRID, NEIGHBOURS = 24, 12  # pictures shown
-GUIDANCE = (1.0, 1.5, 2.0, 3.0, 5.0)  # weights that the sweep goes over
 BUILT_IN = (
     *("a red apple", "a cat", "a house by a lake", "two birds", "a blue car", "a smiling face"),
     *("a tree in autumn", "a cup of coffee", "a rocket above a planet", "a green square"),
     *("a portrait of a scientist", "a bowl of soup"),
 )
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to measure a model on.
-
-    `data`: captioned pictures that it was trained on. `unseen`: others of the same names, which it
-    was not. `scenes`: icons with alpha, to ask for scenes of. `clip`: a CLIP's folder or hub id.
-    `prompts`: what to draw, instead of `names` captions of `data`. `size`: side that the measured
-    pictures are drawn at, the first stage's if None; `side`: that all are looked at with. `cut`:
-    draw prompts that are too long for the model, too.
-    """
-
-    model: Model
-    out: Path
-    data: Path | None = None
-    unseen: Path | None = None
-    scenes: Path | None = None
-    clip: str | None = None
-    prompts: Sequence[Prompt] | None = None
-    names: int = 200
-    seed: int = 0
-    size: int | None = None
-    side: int | None = None
-    cut: bool = False
-    guidance: Sequence[float] = GUIDANCE
-    timed: bool = True
-    hourly: float | None = None  # price of this machine
-    version: str = ""  # of openimagen
-    command: str = ""  # what was typed
-
-    @property
-    def drawn(self) -> int:
-        """Side of the pictures that are measured."""
-        return self.size or self.model.cascade.config.stages[0].side
-
-    @property
-    def looked_at(self) -> int:
-        """Side that pictures are brought to."""
-        return self.side or self.drawn
-
-    def drawing(self, name: str, prompts: Sequence[Prompt], size: int | None) -> Drawing:
-        """Pictures of prompts, one each, kept in the folder."""
-        folder = self.out / "pictures" / name
-        return Drawing(self.model, prompts, folder, seed=self.seed, size=size)
 
 
 def report(asked: Request, watch: Watch = unwatched) -> tuple[Report, Path]:
@@ -102,24 +56,25 @@ def report(asked: Request, watch: Watch = unwatched) -> tuple[Report, Path]:
     path of its page. Raises ValueError for what does not fit, before anything is drawn.
     """
     asked.model.cascade.stages_between(0, asked.drawn)
-    exams = _exams(asked)
-    _check(asked, exams)
     network = EffLite2(asked.model.cascade.device)
+    exams, compared = exams_of(asked, network, watch)
+    if compared:
+        check(asked, compared)
     shown, figures = Pictures(), list[Figure]()
     for exam in exams:
         figures += _score(asked, exam, shown, watch)
     near: Near | None = None
-    if exams and asked.data:
-        looked = _look(asked, asked.data, exams[0], network, watch)
+    if compared:
+        looked = _look(asked, compared, network, watch)
         figures += _distances(looked, network)
-        near = _near(asked, asked.data, looked, network, shown, watch)
+        near = _near(asked, compared, looked, network, shown, watch)
         figures.append(of_copying(near.drawn, near.unseen))
     found = Report(
         asked=_facts(asked, exams),
         figures=tuple(figures),
         copying=near.drawn if near else None,
         neighbours=near.neighbours if near else (),
-        sweep=_sweep(asked, exams, network, shown, watch),
+        sweep=_sweep(asked, exams, compared, network, shown, watch),
         grid=_grid(asked, exams, shown, watch),
         speed=speed(asked.model, watch=watch) if asked.timed else None,
         left_out=tuple(_left_out(asked)),
@@ -131,46 +86,6 @@ def report(asked: Request, watch: Watch = unwatched) -> tuple[Report, Path]:
 
 
 # --- alignment ------------------------------------------------------------------------------------
-
-
-def _exams(asked: Request) -> list[Exam]:
-    """The measures of alignment that can be had; retrieval comes first."""
-    if not (asked.data or asked.scenes or asked.clip):
-        return []
-    return load_exams(
-        prototypes=asked.data,
-        scenes=asked.scenes,
-        clip=asked.clip,
-        ceiling=asked.unseen,
-        prompts=None if asked.prompts is None else list(asked.prompts),
-        names=asked.names,
-        seed=asked.seed,
-        side=asked.looked_at,
-        device=asked.model.cascade.device,
-    )
-
-
-def _check(asked: Request, exams: Sequence[Exam]) -> None:
-    """ValueError if any of the pictures to be compared are too few for the distances."""
-    if not (exams and asked.data):
-        return
-    needed, prompts = max(map(pictures_needed, DISTANCES)), exams[0].prompts
-    least = f"the distances need at least {needed}"
-    if len(prompts) < needed:
-        raise ValueError(f"{len(prompts)} prompts: {least}: give more, as --names or --prompts")
-    if (count := len(read_folder(asked.data).pairs)) < needed:
-        raise ValueError(f"{asked.data} has {count} pictures: {least}: give more as --data")
-    if asked.unseen and (count := len(_same(asked.unseen, prompts))) < needed:
-        raise ValueError(
-            f"{asked.unseen} has {count} pictures of the prompts: {least}: give more, "
-            "or leave --unseen out"
-        )
-
-
-def _same(unseen: Path, prompts: Sequence[Prompt]) -> list[Path]:
-    """The pictures of a folder that are called as one of the prompts."""
-    texts = {prompt.text for prompt in prompts}
-    return [pair.path for pair in read_folder(unseen).pairs if pair.captions[0] in texts]
 
 
 def _score(asked: Request, exam: Exam, shown: Pictures, watch: Watch) -> list[Figure]:
@@ -188,32 +103,38 @@ def _score(asked: Request, exam: Exam, shown: Pictures, watch: Watch) -> list[Fi
 
 @dataclass(frozen=True)
 class Looked:
-    """Features of the drawn pictures, of those trained on, and of unseen ones of the same names."""
+    """Features of the drawn pictures, and of the real ones as `Compared` has them."""
 
     drawing: Drawing
     drawn: Float[Tensor, "n d"]
-    known: Float[Tensor, "m d"]
-    unseen: Float[Tensor, "l d"] | None
+    real: Float[Tensor, "m d"]
+    beside: Float[Tensor, "l d"] | None
+    trained: Float[Tensor, "t d"]
+    own: Float[Tensor, "o d"] | None
 
 
-def _look(asked: Request, data: Path, exam: Exam, network: Features, watch: Watch) -> Looked:
-    drawing, side = asked.drawing(exam.name, exam.prompts, asked.drawn), asked.looked_at
+def _look(asked: Request, compared: Compared, network: Features, watch: Watch) -> Looked:
+    drawing = asked.drawing(compared.exam.name, compared.exam.prompts, asked.drawn)
+    side, known = asked.looked_at, dict[int, Tensor]()
+
+    def look(pairs: Pairs | None) -> Tensor | None:
+        if pairs is not None and id(pairs) not in known:
+            with watch(f"looking at {pairs.path.name}", "pictures") as advance:
+                known[id(pairs)] = network(pairs.reader(side).pictures(advance))
+        return None if pairs is None else known[id(pairs)]
+
+    real, trained = look(compared.real), look(compared.trained)
+    assert real is not None and trained is not None
     drawn = network(at_side(picture, side) for picture in drawing.pictures())
-    with watch(f"looking at {data.name}", "pictures") as advance:
-        known = network(Reader(data, side).pictures(advance))
-    unseen = None
-    if asked.unseen:
-        same = _same(asked.unseen, exam.prompts)
-        unseen = network(at_side(load(path), side) for path in same)
-    return Looked(drawing, drawn, known, unseen)
+    return Looked(drawing, drawn, real, look(compared.beside), trained, look(compared.own))
 
 
 def _distances(looked: Looked, network: Features) -> Iterator[Figure]:
-    found = distances(looked.known, looked.drawn, network.name, DISTANCES)
+    found = distances(looked.real, looked.drawn, network.name, DISTANCES)
     beside: Iterator[Distance | None] = repeat(None)
-    if looked.unseen is not None:
+    if looked.beside is not None:
         with _once():
-            beside = iter(distances(looked.known, looked.unseen, network.name, DISTANCES))
+            beside = iter(distances(looked.real, looked.beside, network.name, DISTANCES))
     return (of_distance(each, other) for each, other in zip(found, beside, strict=False))
 
 
@@ -235,16 +156,21 @@ class Near:
 
 
 def _near(
-    asked: Request, data: Path, looked: Looked, network: Features, shown: Pictures, watch: Watch
+    asked: Request,
+    compared: Compared,
+    looked: Looked,
+    network: Features,
+    shown: Pictures,
+    watch: Watch,
 ) -> Near:
-    found, count = nearest(looked.drawn, looked.known), len(looked.known)
+    found, count = nearest(looked.drawn, looked.trained), len(looked.trained)
     unseen = None
-    if looked.unseen is not None:
-        unseen = copying(nearest(looked.unseen, looked.known), count, network.name)
+    if looked.own is not None:
+        unseen = copying(nearest(looked.own, looked.trained), count, network.name)
     first = found.distances.argsort()[:NEIGHBOURS].tolist()
     wanted = {int(found.numbers[number]) for number in first}
     with watch("finding the nearest", "pictures") as advance:
-        numbered = enumerate(Reader(data, SIDE).named(advance))
+        numbered = enumerate(compared.trained.reader(SIDE).named(advance))
         known = {number: pair for number, pair in numbered if number in wanted}
     neighbours = []
     for number in first:
@@ -266,16 +192,21 @@ def _near(
 
 
 def _sweep(
-    asked: Request, exams: Sequence[Exam], network: Features, shown: Pictures, watch: Watch
+    asked: Request,
+    exams: Sequence[Exam],
+    compared: Compared | None,
+    network: Features,
+    shown: Pictures,
+    watch: Watch,
 ) -> dict[str, Any] | None:
-    if not (exams and asked.data and asked.guidance):
+    if not (compared and asked.guidance):
         return None
     exam, stage = exams[0], asked.model.cascade.config.stages[0]
     weights = ",".join(f"{weight:g}" for weight in asked.guidance)
     plan = Plan(
         model=asked.model,
         prompts=exam.prompts,
-        real=asked.data,
+        real=compared.gallery,
         over=read_settings([f"{stage.name}.guidance={weights}"], asked.model.cascade, asked.drawn),
         folder=asked.out / "sweep",
         features=network,
@@ -322,7 +253,7 @@ def _facts(asked: Request, exams: Sequence[Exam]) -> Asked:
             )
             for stage in asked.model.cascade.stages
         ),
-        data=asked.data.name if asked.data else None,
+        data=data.name if (data := asked.icons or asked.data) else None,
         unseen=asked.unseen.name if asked.unseen else None,
         names=len(exams[0].prompts) if exams else 0,
         given=asked.prompts is not None,
@@ -336,12 +267,14 @@ def _facts(asked: Request, exams: Sequence[Exam]) -> Asked:
 
 def _left_out(asked: Request) -> Iterator[tuple[str, str]]:
     """What was not measured, and what to give for it."""
-    if not asked.data:
+    if asked.icons:
+        pass
+    elif not asked.data:
         what = "retrieval, distances, guidance and copying"
         yield what, "Give the pictures that it was trained on: --data FOLDER"
     elif not asked.unseen:
         yield "what real pictures get", "Give some of the same names: --unseen FOLDER"
-    if not asked.scenes:
+    if not (asked.icons or asked.scenes):
         yield "composition", "Give icons to ask for scenes of: --scenes FOLDER"
     if not asked.clip:
         yield "CLIP score", "Give a CLIP: --clip FOLDER"

@@ -1,0 +1,170 @@
+"""What a model of the illustration corpus was shown and what it was not, as exams.
+
+Names that it was shown; names in styles in which it was not shown them; and scenes, in the main
+style, of colours and relations that it was not shown with these things.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from openimagen.config import Illustrations
+from openimagen.data.colours import paintable
+from openimagen.data.icons import STYLES
+from openimagen.data.illustrations import Illustration, is_unseen, read_illustrations
+from openimagen.data.scene_prompts import OBJECTS, scene_prompts
+from openimagen.data.scenes import Scene, read_icon
+from openimagen.evaluate.composition import Composition, prompt_of
+from openimagen.evaluate.exams import Exam
+from openimagen.evaluate.features import Features
+from openimagen.evaluate.prompts import Prompt
+from openimagen.evaluate.retrieval import Captioned, Prototypes
+from openimagen.evaluate.styled import StyledPrototypes
+from openimagen.progress import Watch, unwatched
+
+T = TypeVar("T")
+EACH = 60  # scenes of a category
+COMPOSED = ("colors", "position", "color_attr")  # categories whose combinations are held back
+ICON_SIDE = 128  # pixels, of the icons that scenes are known by
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The icons of a folder. `main`: the style of a wish that names none."""
+
+    folder: Path
+    icons: tuple[Illustration, ...]
+    main: str = Illustrations().main
+
+    @cached_property
+    def shown(self) -> list[Illustration]:
+        """Those that a model may have been trained on."""
+        return [icon for icon in self.icons if not icon.is_unseen]
+
+    @cached_property
+    def held(self) -> list[Illustration]:
+        """Those whose name it was shown, but not in this style."""
+        names = {icon.name for icon in self.shown}
+        return [icon for icon in self.icons if icon.is_unseen and icon.name in names]
+
+    def of(self, style: str) -> dict[str, Illustration]:
+        """All icons of a style, by name."""
+        return {icon.name: icon for icon in self.icons if icon.style == style}
+
+    def other(self, icon: Illustration) -> Illustration | None:
+        """The same thing in another style, the main one first; None if it is in none."""
+        others = [each for each in self.icons if each.name == icon.name and each != icon]
+        return min(others, key=lambda each: (each.style != self.main, each.style), default=None)
+
+
+def read_corpus(folder: Path) -> Corpus:
+    """ValueError unless the folder has icons of several styles, the main one among them."""
+    corpus = Corpus(folder, tuple(read_illustrations(folder)))
+    styles = {icon.style for icon in corpus.icons}
+    if corpus.main not in styles or len(styles) < 2:
+        raise ValueError(
+            f"{folder} has icons of {', '.join(sorted(styles))}: {corpus.main} and another style "
+            f"are needed; make them with `openimagen data icons {folder}`"
+        )
+    return corpus
+
+
+def corpus_exams(
+    corpus: Corpus,
+    features: Features,
+    names: int = 200,
+    seed: int = 0,
+    side: int | None = None,
+    watch: Watch = unwatched,
+) -> list[Exam]:
+    """Retrieval of seen names, of unseen pairs of name and style, and composition.
+
+    `names` of each retrieval, chosen by the seed; ValueError if there are not as many.
+    """
+    exams = [
+        _seen(corpus, features, names, seed, side, watch),
+        _unseen(corpus, features, names, seed, side, watch),
+        _composed(corpus, seed, side),
+    ]
+    for exam in exams:
+        exam.alignment.check(exam.prompts)
+    return exams
+
+
+def _seen(
+    corpus: Corpus, features: Features, count: int, seed: int, side: int | None, watch: Watch
+) -> Exam:
+    """Plain names, looked up in the main style; real icons of another style are the ceiling."""
+    main = corpus.of(corpus.main)
+    pairs = {icon.name: corpus.other(icon) for icon in main.values() if not icon.is_unseen}
+    chosen = _lot([name for name, other in pairs.items() if other], count, seed)
+    gallery = {name: [main[name].path] for name in chosen}
+    real = {name: [other.path] for name, other in pairs.items() if other and name in gallery}
+    measure = Prototypes(gallery, features, real, side, watch, title="seen names")
+    return Exam("seen", measure, [Prompt(name) for name in chosen])
+
+
+def _unseen(
+    corpus: Corpus, features: Features, count: int, seed: int, side: int | None, watch: Watch
+) -> Exam:
+    """Names with styles, looked up in that style; real icons of other styles are the ceiling."""
+    chosen = _lot(corpus.held, count, seed)
+    galleries, real = dict[str, Captioned](), dict[str, Captioned]()
+    for style in sorted({icon.style for icon in chosen}):
+        there = corpus.of(style)
+        asked = [icon.name for icon in chosen if icon.style == style]
+        more = sorted({*there}.difference(asked))
+        random.Random(f"{seed} {style}").shuffle(more)
+        gallery = [*asked, *more][: max(count, len(asked))]
+        galleries[style] = {name: [there[name].path] for name in gallery}
+        others = {name: corpus.other(there[name]) for name in asked}
+        real[style] = {name: [other.path] for name, other in others.items() if other}
+    prompts = {wish(icon): icon for icon in chosen}
+    measure = StyledPrototypes(
+        {text: (icon.style, icon.name) for text, icon in prompts.items()},
+        {
+            style: Prototypes(of, features, real[style], side, watch)
+            for style, of in galleries.items()
+        },
+    )
+    return Exam("unseen", measure, [Prompt(text) for text in prompts])
+
+
+def _composed(corpus: Corpus, seed: int, side: int | None) -> Exam:
+    """Scenes of common things; colours and relations are those that were held back."""
+    shown = {icon.name: icon for icon in corpus.of(corpus.main).values() if not icon.is_unseen}
+    icons = {
+        called: read_icon(shown[name].path, ICON_SIDE)
+        for called, name in OBJECTS.items()
+        if name in shown
+    }
+    painted = [name for name, icon in icons.items() if paintable(icon)]
+    natural = {icon.name for icon in corpus.icons}  # "green apple" is an icon
+
+    def is_asked(scene: Scene) -> bool:
+        if scene.tag not in COMPOSED:
+            return True
+        words = {f"{thing.colour} {thing.name}" for thing in scene.include}
+        return is_unseen(scene) and not words & natural
+
+    scenes = scene_prompts([*icons], EACH, seed, coloured=painted, keep=is_asked)
+    in_style = f", in {STYLES[corpus.main].words}"
+    styled = [replace(scene, caption=scene.caption + in_style) for scene in scenes]
+    prompts = [prompt_of(scene) for scene in styled]
+    return Exam("composition", Composition(icons, None, side), prompts)
+
+
+def wish(icon: Illustration) -> str:
+    """A name with its style."""
+    return f"{icon.name}, in {STYLES[icon.style].words}"
+
+
+def _lot(things: Sequence[T], count: int, seed: int) -> list[T]:
+    if len(things) < count:
+        raise ValueError(
+            f"{count} names wanted, there are {len(things)}: say --names {len(things)}"
+        )
+    return random.Random(seed).sample(things, count)

@@ -1,0 +1,166 @@
+"""Exams of the illustration corpus ask for what was held back, and know it when they see it."""
+
+import colorsys
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from things import Thumbnails
+
+from openimagen.data.illustrations import is_unseen
+from openimagen.data.images import load
+from openimagen.data.scene_prompts import OBJECTS
+from openimagen.data.unseen import is_unseen_name, is_unseen_pair
+from openimagen.evaluate.composition import scene_of
+from openimagen.evaluate.corpus import Corpus, corpus_exams, read_corpus
+from openimagen.evaluate.drawing import load_model
+from openimagen.evaluate.exams import Exam
+from openimagen.evaluate.report.request import Request
+from openimagen.evaluate.report.run import report
+
+NAMES = sorted({*OBJECTS.values()})
+STYLES = ("fluent-emoji", "noto", "twemoji")
+SEEN, UNSEEN, COMPOSED = range(3)
+
+
+def picture(number: int, style: str) -> Image.Image:
+    """A shape of its own for each number; styles differ in size."""
+    icon = Image.new("RGBA", (48, 48))
+    pen, edge = ImageDraw.Draw(icon), 4 + 2 * STYLES.index(style)
+    hue, kind = number / len(NAMES), number % 3
+    ink = tuple(round(255 * level) for level in colorsys.hsv_to_rgb(hue, 0.8, 0.8))
+    box = (edge, edge, 48 - edge, 48 - edge)
+    (pen.ellipse if kind == 0 else pen.rectangle)(box, ink)
+    if kind == 2:
+        pen.rectangle((24, 24, 48 - edge, 48 - edge), (255, 255, 255))
+    return icon
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_scenes() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("openimagen.evaluate.corpus.EACH", 4)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("icons")
+    for style in STYLES:
+        (root / style).mkdir()
+        rows = []
+        for number, name in enumerate(NAMES):
+            file = f"{name.replace(' ', '-')}.png"
+            picture(number, style).save(root / style / file)
+            row = {"file_name": file, "text": [name], "name": name, "style": style}
+            rows.append(json.dumps(row | {"group": "objects"}))
+        (root / style / "metadata.jsonl").write_text("\n".join(rows))
+    return root
+
+
+@pytest.fixture(scope="module")
+def corpus(folder: Path) -> Corpus:
+    return read_corpus(folder)
+
+
+@pytest.fixture(scope="module")
+def exams(corpus: Corpus) -> list[Exam]:
+    return corpus_exams(corpus, Thumbnails(), names=12, side=48)
+
+
+def test_shown_and_held_are_apart_and_held_names_are_shown_in_another_style(
+    corpus: Corpus,
+) -> None:
+    assert corpus.held
+    assert not {*corpus.shown} & {*corpus.held}
+    assert all(is_unseen_pair(icon.name, icon.style) for icon in corpus.held)
+    assert not any(is_unseen_name(icon.name) for icon in corpus.held)
+
+
+def test_each_exam_asks_for_what_it_says(corpus: Corpus, exams: list[Exam]) -> None:
+    for prompt in exams[SEEN].prompts:
+        assert not is_unseen_pair(prompt.text, "fluent-emoji")
+    words = {"fluent 3D style": "fluent-emoji", "noto style": "noto", "twemoji style": "twemoji"}
+    for prompt in exams[UNSEEN].prompts:
+        name, style = prompt.text.split(", in ")
+        assert is_unseen_pair(name, words[style])
+    tags = set()
+    for prompt in exams[COMPOSED].prompts:
+        scene = scene_of(prompt)
+        tags.add(scene.tag)
+        assert is_unseen(scene) == (scene.tag in ("colors", "position", "color_attr"))
+        assert prompt.text.endswith(", in fluent 3D style")
+    assert len(tags) == 6
+
+
+def test_the_real_pictures_are_right_and_those_of_other_names_are_not(
+    corpus: Corpus, exams: list[Exam]
+) -> None:
+    by_wish = {f"{icon.name} {icon.style}": load(icon.path) for icon in corpus.icons}
+    words = {"fluent 3D style": "fluent-emoji", "noto style": "noto", "twemoji style": "twemoji"}
+    for exam, asked in (
+        (exams[SEEN], [f"{prompt.text} fluent-emoji" for prompt in exams[SEEN].prompts]),
+        (
+            exams[UNSEEN],
+            [
+                f"{name} {words[style]}"
+                for name, style in (p.text.split(", in ") for p in exams[UNSEEN].prompts)
+            ],
+        ),
+    ):
+        real = [by_wish[wish] for wish in asked]
+        scores = exam.alignment(real, exam.prompts)
+        assert [score.value for score in scores] == [1, 1]
+        assert scores[0].chance == pytest.approx(1 / 12)
+        assert scores[0].ceiling is not None and scores[0].ceiling > 0.5
+        turned = exam.alignment(real[1:] + real[:1], exam.prompts)
+        assert turned[0].value < 0.2
+
+
+def test_pictures_come_in_any_order_of_styles(exams: list[Exam], corpus: Corpus) -> None:
+    """Each is held to its own gallery: hits follow the prompts when both are shuffled."""
+    exam, rng = exams[UNSEEN], np.random.default_rng(0)
+    pictures = [load(corpus.icons[int(n)].path) for n in rng.integers(len(corpus.icons), size=12)]
+    order = rng.permutation(12)
+    there = exam.alignment(pictures, exam.prompts)
+    again = exam.alignment([pictures[n] for n in order], [exam.prompts[n] for n in order])
+    assert there[0].value == again[0].value
+    assert there[1].value == again[1].value
+
+
+def test_too_few_names_and_a_single_style_are_refused(folder: Path, corpus: Corpus) -> None:
+    with pytest.raises(ValueError, match=r"500 names wanted, .* 49: say --names 49"):
+        corpus_exams(corpus, Thumbnails(), names=500)
+    with pytest.raises(ValueError, match="has icons of noto: fluent-emoji and another style are"):
+        read_corpus(folder / "noto")
+
+
+@pytest.mark.filterwarnings("ignore:.*pictures are few")
+def test_a_report_of_the_corpus(
+    folder: Path,
+    corpus: Corpus,
+    tiny_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every target has a row; distances are to held icons, near-copies of shown ones."""
+    monkeypatch.setattr("openimagen.evaluate.report.run.EffLite2", lambda device: Thumbnails())
+    asked = Request(
+        model=load_model(str(tiny_folder)), out=tmp_path / "out", icons=folder, names=8,
+        guidance=(), timed=False,
+    )  # fmt: skip
+    found, page = report(asked)
+    rows = {figure.name.split(" (")[0]: figure for figure in found.figures}
+    assert {"R@1 of seen names", "R@1 of unseen", "colors", "counting", "position"} <= {
+        name.replace(" (name, style)", "") for name in rows
+    }
+    assert rows["FD-Thumbnails"].real is not None
+    assert found.copying is not None and found.copying.training == len(corpus.shown)
+    assert found.left_out == (
+        ("CLIP score", "Give a CLIP: --clip FOLDER"),
+        ("speed", "Leave --no-speed out"),
+    )
+    assert page.exists()
