@@ -15,7 +15,9 @@ from openimagen.data.scenes import Scene, Thing
 
 LOOKS = {  # what goes before a noun
     "fluent-emoji": ("3D", "glossy 3D"),
+    "fluent-emoji-3d": ("3D rendered",),
     "fluent-emoji-flat": ("flat",),
+    "flat-color-icons": ("flat",),
     "twemoji": ("flat",),
 }
 OTHER_NAMES = {  # beside those in OBJECTS
