@@ -286,7 +286,7 @@ class TrainConfig(Config):
     images: Positive  # to see in all
     batch: Positive = 64
     accumulate: Positive = 1  # parts a batch is computed in
-    optimizer: Literal["adamw", "adafactor"] = "adamw"
+    optimizer: Literal["adamw", "adafactor", "muon"] = "adamw"
     learning_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-3
     betas: tuple[Beta, Beta] = (0.9, 0.99)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
@@ -314,6 +314,12 @@ class TrainConfig(Config):
     lora: LoRA | None = None  # train small additions to the weights of --init
     prior: Prior | None = None  # keep what the model of --init can draw
     seed: Natural = 0
+
+    @model_validator(mode="after")
+    def _matrices_are_whole(self) -> "TrainConfig":
+        if self.optimizer == "muon" and self.parallel == "fsdp":
+            raise ValueError("muon needs whole matrices: use parallel=ddp, or optimizer=adamw")
+        return self
 
     @field_validator("hold_out")
     @classmethod

@@ -17,6 +17,7 @@ from openimagen.train import checkpoint
 from openimagen.train.adafactor import Adafactor
 from openimagen.train.ema import EMA
 from openimagen.train.lora import merged
+from openimagen.train.muon import Muon
 from openimagen.train.parallel import (
     gathered,
     is_sharded,
@@ -98,9 +99,15 @@ class Trainee:
         }
 
 
-def make_optimizer(net: nn.Module, train: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW, or Adafactor as the paper's base model used it."""
+def make_optimizer(net: UNet, train: TrainConfig) -> torch.optim.Optimizer:
+    """AdamW; Adafactor as the paper's base model used it; or Muon."""
     weights = [weight for weight in net.parameters() if weight.requires_grad]
+    if train.optimizer == "muon":
+        edges = {*net.stem.parameters(), *net.last.parameters()}
+        inner = [weight for weight in weights if weight not in edges]
+        matrices = [weight for weight in inner if weight.ndim > 1 and len(weight) > 1]
+        others = [weight for weight in weights if weight not in {*matrices}]
+        return Muon(matrices, others, train.learning_rate, train.betas, train.weight_decay)
     if train.optimizer == "adafactor":
         return Adafactor(weights, train.learning_rate, train.weight_decay)
     return torch.optim.AdamW(
