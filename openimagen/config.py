@@ -316,6 +316,8 @@ class TrainConfig(Config):
     text_drop: Share = 0.1
     illustrations: Illustrations | None = None  # None: the pictures as they are
     crop: Positive | None = None  # super-resolution trains on crops of this side, in output pixels
+    # super-resolution: pictures below have the faults of drawn ones, the more the noisier they are
+    rough: bool = False
     # of the arithmetic; weights stay float32. auto: bfloat16 where the device has it
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False  # torch.compile the network: a minute at the start, faster after it
