@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Attention = Literal["none", "fused", "cross"]
+NormKind = Literal["group", "pixel"]
 Positive = Annotated[int, Field(gt=0, lt=2**63)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -86,9 +87,11 @@ Schedule = Annotated[
 
 
 class LossWeight(Config):
-    """Weight of the squared error of x0 as a function of SNR; `most` caps it (min-SNR)."""
+    """Weight of the error of x0 as a function of SNR; `most` caps it (min-SNR)."""
 
     kind: Literal["eps", "v", "edm"] = "eps"  # SNR, SNR + 1, SNR + 1 / sigma_data²
+    # absolute: the network learns medians, whose edges are sharp, not means
+    error: Literal["squared", "absolute"] = "squared"
     most: PositiveFloat | None = None  # 5 with kind "eps" is min-SNR-5 (Hang et al., 2023)
 
 
@@ -124,6 +127,9 @@ class UNetConfig(Config):
     context_width: Positive = 512  # text tokens inside the network
     position_side: Positive | None = None  # efficient: side that learned position maps are made for
     lowres: bool = False  # sees the upsampled picture of the stage below
+    residual: bool = False  # lowres: estimates what that picture lacks, for x0-prediction
+    norm: NormKind = "group"  # of a picture's channels, or of each pixel's own
+    fine: Natural = 0  # channels of a thin path at full resolution, after the patches
 
     @model_validator(mode="after")
     def _levels_agree(self) -> "UNetConfig":
@@ -133,6 +139,8 @@ class UNetConfig(Config):
                 raise ValueError(f"{name} needs {levels} entries, one per multiplier")
         if self.strides and len(self.strides) != levels:
             raise ValueError(f"strides needs {levels} entries, one per multiplier")
+        if self.residual and not self.lowres:
+            raise ValueError("residual needs lowres: without a picture below there is none to add")
         for name in ("strides", "position_side"):
             if getattr(self, name) and self.arrangement == "adm":
                 raise ValueError(f'{name} belongs to arrangement "efficient", not to "adm"')
@@ -219,6 +227,15 @@ class StageConfig(Config):
     diffusion: DiffusionConfig = DiffusionConfig()
     sampling: SamplingConfig = SamplingConfig()
 
+    @model_validator(mode="after")
+    def _residual_is_of_pictures(self) -> "StageConfig":
+        if self.unet.residual and self.diffusion.prediction != "x0":
+            raise ValueError(
+                f'stage {self.name}: a residual network needs prediction "x0", '
+                f'not "{self.diffusion.prediction}"'
+            )
+        return self
+
 
 class ModelConfig(Config):
     """A cascade: a text encoder and its stages, smallest picture first."""
@@ -299,6 +316,8 @@ class TrainConfig(Config):
     text_drop: Share = 0.1
     illustrations: Illustrations | None = None  # None: the pictures as they are
     crop: Positive | None = None  # super-resolution trains on crops of this side, in output pixels
+    # super-resolution: pictures below have the faults of drawn ones, the more the noisier they are
+    rough: bool = False
     # of the arithmetic; weights stay float32. auto: bfloat16 where the device has it
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False  # torch.compile the network: a minute at the start, faster after it

@@ -157,7 +157,7 @@ def target(config: DiffusionConfig, x: Image, eps: Image, log_snr: LogSNR) -> Im
 
 
 def loss_weight(config: LossWeight, sigma_data: float, log_snr: LogSNR) -> LogSNR:
-    """Weight of |x0 - estimate|², as a function of SNR.
+    """Weight of |x0 - estimate|², or of |x0 - estimate|, as a function of SNR.
 
     SNR is eps-MSE (the paper), SNR + 1 is v-MSE, SNR + 1 / sigma_data² is EDM's; SNR, capped, is
     min-SNR (Hang et al., 2023).
@@ -170,13 +170,15 @@ def loss_weight(config: LossWeight, sigma_data: float, log_snr: LogSNR) -> LogSN
 def diffusion_loss(
     config: DiffusionConfig, output: Image, x: Image, eps: Image, log_snr: LogSNR
 ) -> Float[Tensor, "b"]:
-    """Weighted squared error of each picture, averaged over its pixels.
+    """Weighted error of each picture, squared or absolute, averaged over its pixels.
 
-    Measured on F, where it is well conditioned: |x0 - estimate|² = c_out² |F - target|².
+    Measured on F, where it is well conditioned: |x0 - estimate| = |c_out| |F - target|.
     """
-    error = (output.float() - target(config, x, eps, log_snr)).square().mean(dim=(1, 2, 3))
-    c_out = preconditioning(config, log_snr).c_out.flatten()
-    return loss_weight(config.loss, config.sigma_data, log_snr) * c_out**2 * error
+    power = 2 if config.loss.error == "squared" else 1
+    error = (output.float() - target(config, x, eps, log_snr)).abs().pow(power)
+    c_out = preconditioning(config, log_snr).c_out.flatten().abs()
+    weight = loss_weight(config.loss, config.sigma_data, log_snr)
+    return weight * c_out**power * error.mean(dim=(1, 2, 3))
 
 
 def denoiser(

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from openimagen.blocks import TextContext
 from openimagen.cascade import Cascade, PictureNoise, Progress, Stage, draw, match_colours
 from openimagen.config import UNetConfig
 from openimagen.diffusion import add_noise, denoiser, sampling_log_snrs
 from openimagen.samplers import SAMPLERS, dpmpp_2m
-from openimagen.unet import TextContext, UNet
+from openimagen.unet import UNet
 
 MakeNet = Callable[[UNetConfig], UNet]
 CPU = torch.device("cpu")

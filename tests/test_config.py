@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from openimagen.config import (
     ModelConfig,
     SamplingConfig,
+    StageConfig,
     UNetConfig,
 )
 from openimagen.paper import PAPER, PAPER_BASE64, PAPER_SR256
@@ -43,6 +44,12 @@ def test_a_cascade_must_grow_and_see_what_is_below() -> None:
     ):
         with pytest.raises(ValidationError, match=fix):
             ModelConfig(name="wrong", stages=stages)
+
+
+def test_a_residual_network_estimates_pictures() -> None:
+    residual = PAPER_SR256.unet.model_copy(update={"residual": True})
+    with pytest.raises(ValidationError, match='needs prediction "x0", not "eps"'):
+        StageConfig(name="sr256", side=256, unet=residual)
 
 
 def test_sides_are_whole_multiples() -> None:

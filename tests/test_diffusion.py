@@ -248,6 +248,21 @@ def test_the_loss_is_the_weighted_error_of_x0_whatever_is_predicted(
     torch.testing.assert_close(got, expected, rtol=1e-2, atol=0)
 
 
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_the_absolute_error_is_weighted_likewise(
+    prediction: Prediction,
+) -> None:
+    loss = LossWeight(kind="v", error="absolute")
+    config = DiffusionConfig(prediction=prediction, loss=loss)
+    x, eps, output = (randn(31, 3, 4, 4, seed=s) for s in (0, 1, 2))
+    levels = LOG_SNRS.clamp(-9, 9)
+    estimate = denoiser(lambda *_: output, config, text=None)(add_noise(x, eps, levels), levels)
+    expected = (levels.exp() + 1) * (x - estimate).abs().mean(dim=(1, 2, 3))
+    torch.testing.assert_close(
+        diffusion_loss(config, output, x, eps, levels), expected, rtol=1e-2, atol=0
+    )
+
+
 def test_weights_are_snr_plus_a_constant_and_capped_where_asked() -> None:
     log_snr = torch.tensor([-3.0, 1.0, 9.0])
     snr = log_snr.exp()

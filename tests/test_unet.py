@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 from torch.utils.flop_counter import FlopCounterMode
 
+from openimagen.blocks import Attention, ResBlock, TextContext, TextPool
 from openimagen.config import UNetConfig
 from openimagen.paper import STAGE_PRESETS
 from openimagen.text import TextEmbedding
-from openimagen.unet import Attention, ResBlock, TextContext, TextPool, UNet, count_parameters
+from openimagen.unet import UNet, count_parameters
 
 MakeNet = Callable[[UNetConfig], UNet]
 
@@ -47,7 +48,9 @@ EFFICIENT = UNetConfig(
 )
 CROSS = EFFICIENT.model_copy(update={"attention": ("none", "cross"), "attend": "level"})
 PLACED = EFFICIENT.model_copy(update={"position_side": 8})
-KINDS = {"adm": ADM, "efficient": EFFICIENT, "cross": CROSS, "placed": PLACED}
+FINE = EFFICIENT.model_copy(update={"fine": 4, "norm": "pixel"})
+RESIDUAL = EFFICIENT.model_copy(update={"residual": True})
+KINDS = {"adm": ADM, "efficient": EFFICIENT, "cross": CROSS, "placed": PLACED, "fine": FINE}
 NETS = pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
 
 MASK = torch.tensor([[True] * 5, [True, True, False, True, False], [True] + [False] * 4])
@@ -199,6 +202,34 @@ def test_position_maps_start_at_nothing_and_stretch_with_the_picture() -> None:
             torch.testing.assert_close(level(x, cond, context), x + stretched)
         whole = randn(3, channels, side, side)
         torch.testing.assert_close(level(whole, cond, context), whole + level.position)
+
+
+@pytest.mark.parametrize("norm", ["group", "pixel"])
+def test_only_where_each_pixel_is_normed_by_itself_is_a_crop_drawn_as_in_the_whole(
+    norm: str, make_net: MakeNet
+) -> None:
+    local = {"multipliers": (1,), "blocks": (1,), "attention": ("none",), "strides": (1,)}
+    net = make_net(FINE.model_copy(update=local | {"norm": norm}))
+    z, lowres, mid = randn(3, 3, 64, 64), randn(3, 3, 64, 64, seed=4), slice(14, 50)
+    whole = run(net, z, lowres=lowres)[..., 30:34, 30:34]
+    part = run(net, z[..., mid, mid], lowres=lowres[..., mid, mid])[..., 16:20, 16:20]
+    assert differs(part, whole).any() == (norm == "group")
+
+
+def test_the_fine_path_starts_at_nothing_and_leaves_trained_weights_valid(
+    make_net: MakeNet,
+) -> None:
+    trained = make_net(EFFICIENT)
+    net = UNet(EFFICIENT.model_copy(update={"fine": 4}))
+    lacking, unknown = net.load_state_dict(trained.state_dict(), strict=False)
+    assert {name.split(".")[0] for name in lacking} == {"fine"} and not unknown
+    torch.testing.assert_close(run(net), run(trained))
+
+
+def test_a_residual_network_adds_the_picture_below_enlarged(make_net: MakeNet) -> None:
+    enlarged = interpolate(LOWRES, scale_factor=2, mode="bilinear")
+    assert torch.equal(run(UNet(RESIDUAL)), enlarged)  # a fresh one adds nothing
+    torch.testing.assert_close(run(make_net(RESIDUAL)), run(make_net(EFFICIENT)) + enlarged)
 
 
 @pytest.mark.parametrize("change", [{"width": 100}, {"multipliers": (2, 4)}])
@@ -371,6 +402,7 @@ def test_pooling_is_the_mean_tokens_question_to_all(make_net: MakeNet) -> None:
         ({"width": 0}, "width"),
         ({"attention": ("none", "all")}, "attention.1"),
         ({"depth": 3}, "depth"),
+        ({"residual": True, "lowres": False}, "residual needs lowres"),
     ],
 )
 def test_a_config_that_fits_no_network_is_refused(change: dict[str, object], message: str) -> None:

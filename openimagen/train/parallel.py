@@ -25,10 +25,11 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
+from openimagen.blocks import Attention, ResBlock
 from openimagen.config import LoRA, TrainConfig
 from openimagen.device import find_device
 from openimagen.train.lora import adapt
-from openimagen.unet import Attention, ResBlock, UNet
+from openimagen.unet import UNet
 
 PATIENCE = timedelta(hours=1)  # of ranks that wait: for a preview, for pictures to be decoded
 P = ParamSpec("P")

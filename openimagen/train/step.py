@@ -20,6 +20,7 @@ from openimagen.diffusion import (
     preconditioning,
 )
 from openimagen.text import TextEmbedding
+from openimagen.train.rough import FAULTS, rough
 
 
 class Share(NamedTuple):
@@ -88,8 +89,10 @@ def prepare(
     text = text.drop(uniform() < train.text_drop)
     if not stage.unet.lowres:
         return Noised(x, noise.draw(*x.shape[1:]), t, log_snr, text)
-    lowres = avg_pool2d(x, scale)
-    aug_log_snr = augmentation_log_snr(stage.diffusion, uniform())  # a level per picture
+    lowres, level = avg_pool2d(x, scale), uniform()  # a level per picture
+    if train.rough:
+        lowres = rough(lowres, level, noise.draw(FAULTS, *lowres.shape[2:]))
+    aug_log_snr = augmentation_log_snr(stage.diffusion, level)
     lowres = add_noise(lowres, noise.draw(*lowres.shape[1:]), aug_log_snr)
     return Noised(x, noise.draw(*x.shape[1:]), t, log_snr, text, lowres, aug_log_snr)
 

@@ -16,6 +16,7 @@ from openimagen.config import (
 )
 from openimagen.diffusion import alpha_sigma, log_snr_at, time_at
 from openimagen.text import TextEmbedding
+from openimagen.train.rough import mean3
 from openimagen.train.step import Noised, Share, learning_rate, loss_of, prepare
 from openimagen.unet import UNet
 
@@ -102,13 +103,25 @@ def test_the_picture_below_is_noised_to_a_level_of_its_own() -> None:
     assert correlation[0, 1].abs() < 0.25
 
 
+def test_faults_are_as_strong_as_the_noise_on_the_picture_below() -> None:
+    plain, faulty = (
+        prepared(256, side=32, lowres=True, rough=on, grey=128) for on in (False, True)
+    )
+    assert plain.lowres is not None and faulty.lowres is not None and faulty.aug_log_snr is not None
+    assert torch.equal(plain.aug_log_snr, faulty.aug_log_snr)
+    level = (12 - faulty.aug_log_snr) / 20
+    seen = level < 0.4  # where noise does not hide it
+    shown = mean3(faulty.lowres).var(dim=(1, 2, 3)) - mean3(plain.lowres).var(dim=(1, 2, 3))
+    assert torch.corrcoef(torch.stack([level[seen] ** 2, shown[seen]]))[0, 1] > 0.8
+
+
 def test_parts_make_up_the_batch() -> None:
     whole = prepared(7, side=4, lowres=True, text_drop=0.5)
     assert_together([whole.part(number, 3) for number in range(3)], whole)
 
 
 def test_an_example_s_randomness_does_not_depend_on_how_its_batch_is_shared() -> None:
-    how = {"side": 4, "lowres": True, "text_drop": 0.5, "start": 21}
+    how = {"side": 4, "lowres": True, "rough": True, "text_drop": 0.5, "start": 21}
     parts = [prepared(7, mine=mine, **how) for mine in (slice(3), slice(3, 5), slice(5, 7))]
     assert_together(parts, prepared(7, **how))
 

@@ -1,0 +1,56 @@
+"""Pictures below as a small base really draws them: edges waver, detail is soft, flats are blotchy.
+
+White noise, the paper's augmentation, is not what is wrong with them: an upscaler that has seen no
+other faults takes blotches for detail and enlarges them.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, grid_sample, pad
+
+from openimagen.diffusion import column
+
+WAVER = 0.5  # pixels that an edge is off, root mean square, at level 1
+SOFT = 0.8  # share of a picture that is its own 3x3 mean
+BLOTCHES = 0.08  # root mean square, of pixels in [-1, 1]
+FAULTS = 6  # channels of noise that faults are made of
+GREY = 0.6  # of blotches: what all three channels share
+
+Pictures = Float[Tensor, "b c h w"]
+
+
+def rough(
+    picture: Pictures, level: Float[Tensor, "b"], noise: Float[Tensor, "b 6 h w"]
+) -> Pictures:
+    """The picture with such faults, as strong as `level`, 0 to 1; `noise` is standard normal.
+
+    Neighbours have a correlation of 2/3 in the faults, as in what the embedded base draws.
+    """
+    waver, grey, own = smoothed(noise).tensor_split((2, 3), dim=1)
+    strength = column(level)
+    picture = moved(picture, WAVER * strength * waver)
+    picture = picture + SOFT * strength * (mean3(picture) - picture)
+    spots = GREY**0.5 * grey + (1 - GREY) ** 0.5 * own  # [b 3 h w]
+    return picture + BLOTCHES * strength * spots
+
+
+def moved(picture: Pictures, by: Float[Tensor, "b 2 h w"]) -> Pictures:
+    """Each pixel from so many pixels to the right and below; beyond the edge is the edge."""
+    height, width = picture.shape[-2:]
+    rows = torch.arange(height, dtype=picture.dtype, device=picture.device)[:, None]
+    columns = torch.arange(width, dtype=picture.dtype, device=picture.device)
+    x = (2 * (columns + by[:, 0]) + 1) / width - 1  # -1 to 1 from edge to edge
+    y = (2 * (rows + by[:, 1]) + 1) / height - 1
+    grid = torch.stack([x, y], dim=-1)  # [b h w 2]
+    return grid_sample(picture, grid, padding_mode="border", align_corners=False)
+
+
+def smoothed(noise: Pictures) -> Pictures:
+    """Standard normal noise as means of 3x3 pixels, standard normal again away from the edges."""
+    return 3 * mean3(noise)
+
+
+def mean3(picture: Pictures) -> Pictures:
+    """Mean of each pixel and its eight neighbours; beyond the edge is the edge."""
+    return avg_pool2d(pad(picture, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
