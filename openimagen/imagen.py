@@ -3,18 +3,21 @@
 What must happen to every picture that leaves (checks, marks, signatures) happens here.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from openimagen import model_folder
 from openimagen.cascade import Cascade, OnStep, Progress
 from openimagen.data.images import to_pil
 from openimagen.device import find_device
+from openimagen.matte import cut_out
 
 BATCH = 8  # pictures drawn at once
 MAX_SEED = 2**63 - 1
@@ -38,6 +41,12 @@ class Output:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def transparent(self) -> "Output":
+        """The same with the images, PIL's, off their ground; whole where there is no plain one."""
+        return replace(
+            self, images=[off_ground(*pair) for pair in zip(self.images, self.prompts, strict=True)]
+        )
 
 
 class Imagen:
@@ -77,6 +86,7 @@ class Imagen:
         size: int | None = None,
         latents: Tensor | None = None,
         output_type: OutputType = "pil",
+        transparent: bool = False,
         callback_on_step_end: StepCallback | None = None,
         on_step: OnStep | None = None,
     ) -> Output:
@@ -88,10 +98,13 @@ class Imagen:
         every stage, or one each. `size`: side of the pictures, a stage's; None is the largest.
         `latents`: noise for the first stage, [b 3 side side]. `callback_on_step_end(self, step,
         log_snr, {"stage", "z", "x0"})`, with steps of a stage counted from 0, is as in diffusers,
-        but what it returns is ignored; `on_step` gets a `Progress`.
+        but what it returns is ignored; `on_step` gets a `Progress`. `transparent`: take pictures
+        off their ground, as RGBA; one without a plain ground stays whole, with a warning.
         Raises ValueError for what is empty, unknown, or a list of a wrong length.
         """
         check_output(output_type)
+        if transparent and output_type != "pil":
+            raise ValueError(f"transparent pictures are PIL's: leave output_type={output_type} out")
         seeds = choose_seeds(seed, num_images_per_prompt, generator)
         jobs = [(text, number) for text in check_prompts(prompt) for number in seeds]
         if callback_on_step_end is not None:
@@ -100,7 +113,8 @@ class Imagen:
             size, steps=num_inference_steps, guidance=guidance_scale, sampler=sampler
         )
         negative = negative_prompt if negative_prompt and negative_prompt.strip() else None
-        return self._draw(jobs, output_type, latents, size, settings, negative, on_step)
+        drawn = self._draw(jobs, output_type, latents, size, settings, negative, on_step)
+        return drawn.transparent() if transparent else drawn
 
     def _draw(
         self,
@@ -147,6 +161,15 @@ class Imagen:
                 on_step(progress)
 
         return report
+
+
+def off_ground(image: Image.Image, prompt: str) -> Image.Image:
+    """A picture as RGBA: cut out or, with a warning, whole."""
+    try:
+        return cut_out(image)
+    except ValueError as error:
+        warnings.warn(f'"{prompt[:60]}" stays whole: {error}', stacklevel=2)
+        return image.convert("RGBA")
 
 
 def check_output(output_type: str) -> None:

@@ -32,6 +32,7 @@ class Request:
     guidance: list[float] | None = None
     negative: str | None = None
     sampler: str | None = None
+    transparent: bool = False
     trace: Path | None = None
 
 
@@ -62,6 +63,8 @@ def draw(
     """
     check_prompts(request.prompts)
     check_files(out, request.trace)
+    if request.transparent:
+        check_alpha(out)
     seeds = choose_seeds(request.seed, request.count, None)
     began = time.monotonic()
     imagen = Imagen.from_pretrained(model, device=device)
@@ -88,6 +91,7 @@ def draw(
             negative_prompt=request.negative,
             sampler=request.sampler,
             size=request.size,
+            transparent=request.transparent,
             on_step=report,
         )
         seconds = round(time.monotonic() - began, 2)
@@ -129,6 +133,12 @@ def check_files(out: Path, trace: Path | None) -> None:
         there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
         if not there.is_dir() or not os.access(there, os.W_OK):
             raise ValueError(f"nothing can be written in {there}: choose another --out or --trace")
+
+
+def check_alpha(out: Path) -> None:
+    """ValueError for a picture's name whose format knows no alpha."""
+    if is_picture(out) and out.suffix.lower() in (".jpg", ".jpeg"):
+        raise ValueError(f"{out}: JPEG knows no transparency: name it .png or .webp")
 
 
 def is_picture(out: Path) -> bool:

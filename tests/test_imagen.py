@@ -200,6 +200,11 @@ def test_a_wrong_request_gets_one_line_and_no_picture(
     assert "\n" not in str(refusal.value)
 
 
+def test_transparency_is_for_pil_pictures_alone(imagen: Imagen) -> None:
+    with pytest.raises(ValueError, match="transparent pictures are PIL's: leave output_type=np"):
+        imagen("fox", transparent=True, output_type="np")
+
+
 def test_an_unknown_output_type_is_refused() -> None:
     with pytest.raises(ValueError, match="output_type jpeg is unknown: pil, np or pt"):
         check_output("jpeg")  # type checks of the test run would catch it in a call

@@ -158,3 +158,27 @@ def test_a_wrong_request_leaves_nothing_behind(
 def test_embedded_models_are_described(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_folder, "EMBEDDED", tiny_folder.parent)
     assert describe_models() == [{"name": "tiny", "sizes": [16, 32, 64], "licence": ""}]
+
+
+def test_a_transparent_picture_is_rgba_and_no_jpeg(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground = Image.new("RGB", (16, 16), "white")
+    ground.paste((200, 30, 30), (4, 4, 12, 12))
+    monkeypatch.setattr("openimagen.imagen.as_output", lambda *_: ground)
+    request = Request(["a fox"], size=16, transparent=True)
+    (drawn,) = draw(str(tiny_folder), request, tmp_path / "fox.png")
+    alpha = np.asarray(Image.open(drawn.file))[..., 3]
+    assert alpha[0, 0] == 0 and alpha[8, 8] == 255
+    with pytest.raises(ValueError, match=r"fox.jpg: JPEG knows no transparency: name it .png or"):
+        draw(str(tiny_folder), request, tmp_path / "fox.jpg")
+
+
+def test_what_has_no_plain_ground_stays_whole_and_says_so(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ramp = Image.linear_gradient("L").convert("RGB").resize((16, 16))
+    monkeypatch.setattr("openimagen.imagen.as_output", lambda *_: ramp)
+    with pytest.warns(UserWarning, match=r'"a fox" stays whole: the picture has no plain ground'):
+        (drawn,) = draw(str(tiny_folder), Request(["a fox"], size=16, transparent=True), tmp_path)
+    assert (np.asarray(Image.open(drawn.file))[..., 3] == 255).all()

@@ -22,6 +22,9 @@ def generate(
     guidance: Guidance = None,
     negative: Annotated[str | None, typer.Option(help="What to steer away from.")] = None,
     sampler: Sampler = None,
+    transparent: Annotated[
+        bool, typer.Option("--transparent", help="Take the picture off its ground: RGBA.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="A file, or a folder for named files.")] = Path("."),
     trace: Annotated[
         Path | None, typer.Option(help="Write the strip of noise becoming image.")
@@ -43,6 +46,7 @@ def generate(
         guidance=per_stage("--guidance", guidance, float),
         negative=negative,
         sampler=sampler,
+        transparent=transparent,
         trace=trace,
     )
     with progress_bar("drawing", "steps") as advance:
