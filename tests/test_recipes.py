@@ -159,7 +159,7 @@ def test_what_is_left_out_can_be_set_key_by_key(tiny: Recipe) -> None:
         ("train.base.batch", "write key.path=value"),
         ("train.base.batch=0", "train.base.batch: Input should be greater than 0"),
         ("train.base.batch=many", "train.base.batch: Input should be a valid integer"),
-        ("train.base.optimizer=adam", "'adamw' or 'adafactor'"),
+        ("train.base.optimizer=adam", "'adamw', 'adafactor' or 'muon'"),
         ("model.stages.base.side=2048", "--set model: stages must grow"),
         ("model.stages.base.unet.width=33", "--set model.stages.base.unet: width must be even"),
         ("train.base.lora.rnk=4", "train.base.lora.rnk: no key 'rnk' here; did you mean rank?"),
