@@ -36,9 +36,8 @@ from openimagen.embeddings import (
     keys_of,
     open_file,
 )
-from openimagen.text import TextEncoder, rows_of
+from openimagen.text import BATCH, TextEncoder, rows_of
 
-BATCH = 64  # captions that a GPU encodes together
 AHEAD = 512  # new captions, of which those of about a length are encoded together
 FILE_BYTES = 128 * 2**20  # of states in a file
 PROBE = "a cherry tree in blossom"  # what is said of it tells whether an encoder is still the same

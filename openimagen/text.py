@@ -26,6 +26,7 @@ from torch.nn.utils.rnn import pad_sequence
 from openimagen.config import TextConfig
 from openimagen.encoder_files import find_encoder, load_tokenizer
 
+BATCH = 64  # captions that a GPU encodes together
 TOLD = 8  # captions that are named as too long
 Device = str | torch.device
 Module = TypeVar("Module", bound=nn.Module)
@@ -361,7 +362,8 @@ class CachedEncoder:
 
     def _look_up(self, captions: list[str]) -> dict[str, Tensor]:
         unknown = [caption for caption in dict.fromkeys(captions) if caption not in self._kept]
-        self._kept |= zip(unknown, rows_of(self.encoder, unknown), strict=True)
+        batch = 1 if self.encoder.device.type == "cpu" else BATCH
+        self._kept |= zip(unknown, rows_of(self.encoder, unknown, batch), strict=True)
         for caption in captions:
             self._kept.move_to_end(caption)
         states = {caption: self._kept[caption] for caption in captions}

@@ -1,8 +1,7 @@
 """Muon (Jordan, 2024): momentum made orthogonal, so that every direction of a matrix moves alike.
 
 Matrices are the weights of linear layers and convolutions, a row for each output; all else, and
-the layers that pixels enter and leave by, goes by Adam. Steps are as large as Adam's (Liu et al.,
-2025, section 2.2), so that one learning rate serves both.
+the layers that pixels enter and leave by, goes by Adam.
 """
 
 from collections.abc import Iterable
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from openimagen.device import has_bfloat16
 
 MOMENTUM = 0.95
-SIZE = 0.2  # root mean square of Adam's updates, of which each is about 1 at first
+GAIN = 10.0  # what a matrix's step turns a vector by, in learning rates: one serves both
 QUINTIC = (3.4445, -4.7750, 2.0315)  # Jordan's: singular values come to lie in 0.7 to 1.2
 STEPS = 5
 EPS = 1e-8
@@ -59,7 +58,8 @@ class Muon(torch.optim.Optimizer):
         momentum = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
         ahead = gradient.lerp(momentum, MOMENTUM)  # Nesterov's
         matrix = orthogonal(ahead.flatten(1))
-        return (SIZE * max(matrix.shape) ** 0.5 * matrix).view(weight.shape)
+        rows, columns = matrix.shape
+        return (GAIN * max(1.0, rows / columns) ** 0.5 * matrix).view(weight.shape)
 
     def _adam(self, weight: nn.Parameter, beta1: float, beta2: float) -> Tensor:
         state, gradient = self.state[weight], weight.grad
