@@ -11,7 +11,7 @@ from torch.nn.functional import avg_pool2d, grid_sample, pad
 
 from openimagen.diffusion import column
 
-WAVER = 0.4, 0.6  # pixels that an edge is off, root mean square, at level 1: close by and far off
+WAVER = 0.5, 0.9  # pixels that an edge is off, root mean square, at level 1: close by and far off
 NEAR, FAR = 3, 7  # pixels over which the one and the other are alike
 SOFT = 0.8  # share of a picture that is its own 3x3 mean
 BLOTCHES = 0.08  # root mean square, of pixels in [-1, 1]
