@@ -295,6 +295,7 @@ class Illustrations(Config):
     main_share: Share = 0.45  # of examples in this style; the others share the rest by their icons
     named_main: Share = 0.3  # of those in the main style, whose caption names it
     named: Share = 0.85  # of those in other styles
+    crops: Positive = 1  # that many examples in a row are cut from one picture
 
 
 class TrainConfig(Config):

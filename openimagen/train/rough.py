@@ -11,26 +11,29 @@ from torch.nn.functional import avg_pool2d, grid_sample, pad
 
 from openimagen.diffusion import column
 
-WAVER = 0.5  # pixels that an edge is off, root mean square, at level 1
+WAVER = 0.5, 0.9  # pixels that an edge is off, root mean square, at level 1: close by and far off
+NEAR, FAR = 3, 7  # pixels over which the one and the other are alike
 SOFT = 0.8  # share of a picture that is its own 3x3 mean
 BLOTCHES = 0.08  # root mean square, of pixels in [-1, 1]
-FAULTS = 6  # channels of noise that faults are made of
+FAULTS = 8  # channels of noise that faults are made of
 GREY = 0.6  # of blotches: what all three channels share
 
 Pictures = Float[Tensor, "b c h w"]
 
 
 def rough(
-    picture: Pictures, level: Float[Tensor, "b"], noise: Float[Tensor, "b 6 h w"]
+    picture: Pictures, level: Float[Tensor, "b"], noise: Float[Tensor, "b 8 h w"]
 ) -> Pictures:
     """The picture with such faults, as strong as `level`, 0 to 1; `noise` is standard normal.
 
-    Neighbours have a correlation of 2/3 in the faults, as in what the embedded base draws.
+    Neighbours have a correlation of 2/3 in blotches, as in what the embedded base draws.
     """
-    waver, grey, own = smoothed(noise).tensor_split((2, 3), dim=1)
+    far, waver, grey, own = noise.tensor_split((2, 4, 5), dim=1)
+    waver = WAVER[0] * smoothed(waver, NEAR) + WAVER[1] * smoothed(far, FAR)
+    grey, own = smoothed(grey, NEAR), smoothed(own, NEAR)
     strength = column(level)
-    picture = moved(picture, WAVER * strength * waver)
-    picture = picture + SOFT * strength * (mean3(picture) - picture)
+    picture = moved(picture, strength * waver)
+    picture = picture + SOFT * strength * (mean(picture, NEAR) - picture)
     spots = GREY**0.5 * grey + (1 - GREY) ** 0.5 * own  # [b 3 h w]
     return picture + BLOTCHES * strength * spots
 
@@ -46,11 +49,12 @@ def moved(picture: Pictures, by: Float[Tensor, "b 2 h w"]) -> Pictures:
     return grid_sample(picture, grid, padding_mode="border", align_corners=False)
 
 
-def smoothed(noise: Pictures) -> Pictures:
-    """Standard normal noise as means of 3x3 pixels, standard normal again away from the edges."""
-    return 3 * mean3(noise)
+def smoothed(noise: Pictures, side: int) -> Pictures:
+    """Standard normal noise as means of so large squares, standard normal again inside."""
+    return side * mean(noise, side)
 
 
-def mean3(picture: Pictures) -> Pictures:
-    """Mean of each pixel and its eight neighbours; beyond the edge is the edge."""
-    return avg_pool2d(pad(picture, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+def mean(picture: Pictures, side: int) -> Pictures:
+    """Mean of the square about each pixel, of odd side; beyond the edge is the edge."""
+    edges = 4 * (side // 2,)
+    return avg_pool2d(pad(picture, edges, mode="replicate"), side, stride=1)

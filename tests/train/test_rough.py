@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from openimagen.train.rough import BLOTCHES, FAULTS, GREY, SOFT, WAVER, mean3, moved, rough
+from openimagen.train.rough import BLOTCHES, FAULTS, GREY, SOFT, WAVER, mean, moved, rough, smoothed
 
 
 def randn(*shape: int, seed: int = 0) -> Tensor:
@@ -30,12 +30,16 @@ def test_flats_get_blotches_of_the_stated_size_whose_neighbours_are_alike(level:
     assert torch.corrcoef(beside)[0, 1].item() == pytest.approx(2 / 3, abs=0.03)
 
 
-def test_edges_waver_about_where_they_were_and_turn_soft() -> None:
-    ramp = torch.arange(34.0).expand(64, 3, 34, 34)  # its level says where a pixel came from
-    found = rough(ramp, torch.ones(64), randn(64, FAULTS, 34, 34))[..., 4:-4, 4:-4]
-    off = found - ramp[..., 4:-4, 4:-4]
+def test_edges_waver_about_where_they_were() -> None:
+    ramp = torch.arange(48.0).expand(64, 3, 48, 48)  # its level says where a pixel came from
+    found = rough(ramp, torch.ones(64), randn(64, FAULTS, 48, 48))
+    off = (mean(found, 9) - ramp)[..., 12:-12, 12:-12]  # of many, so that only far ones are seen
     assert off.mean().abs() < 0.02
-    assert WAVER / 2 < off.square().mean().sqrt() < WAVER  # softened, a pixel moves with others
+    alike = (mean(smoothed(randn(64, 1, 48, 48, seed=5), 7), 9))[..., 12:-12, 12:-12]
+    assert off.std().item() == pytest.approx(WAVER[1] * alike.std().item(), rel=0.15)
+
+
+def test_lines_turn_soft() -> None:
     line = torch.zeros(1, 1, 9, 9)
     line[..., 4] = 1
     kept = rough(line.repeat(1, 3, 1, 1), torch.ones(1), torch.zeros(1, FAULTS, 9, 9))
@@ -51,9 +55,11 @@ def test_a_picture_moves_by_so_many_pixels_and_repeats_its_edge() -> None:
     torch.testing.assert_close(moved(picture, by), picture[..., rows, :][..., columns])
 
 
-def test_means_are_of_nine_pixels() -> None:
-    point = torch.zeros(1, 1, 5, 5)
-    point[..., 2, 2] = 9
-    expected = torch.zeros(1, 1, 5, 5)
-    expected[..., 1:4, 1:4] = 1
-    torch.testing.assert_close(mean3(point), expected)
+@pytest.mark.parametrize("side", [3, 7])
+def test_noise_stays_normal_and_is_alike_within_its_squares(side: int) -> None:
+    assert mean(torch.ones(1, 1, 5, 5), side).eq(1).all()
+    noise = smoothed(randn(8, 1, 200, 200), side)[..., 4:-4, 4:-4]
+    assert noise.std().item() == pytest.approx(1, abs=0.03)
+    for apart in (1, side - 1, side):
+        beside = torch.stack([noise[..., apart:].flatten(), noise[..., :-apart].flatten()])
+        assert torch.corrcoef(beside)[0, 1].item() == pytest.approx(1 - apart / side, abs=0.03)
