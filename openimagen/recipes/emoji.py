@@ -44,8 +44,19 @@ def diffusion(mean: float, std: float) -> DiffusionConfig:
     )
 
 
+def upscaling(mean: float) -> DiffusionConfig:
+    """Medians of what a picture may be: in one step, edges are sharp and where they likely are."""
+    return DiffusionConfig(
+        schedule=LogNormalSchedule(mean=mean, std=1.4, log_snr_min=-6.0, log_snr_max=9.0),
+        prediction="x0",
+        loss=LossWeight(kind="edm", most=8.0, error="absolute"),
+        sigma_data=0.5,
+        aug_log_snr_min=8.0,
+    )
+
+
 def recipe() -> Recipe:
-    """Three stages of 11.2M, 1.7M and 1.7M parameters."""
+    """Three stages of 11.2M, 1.4M and 0.9M parameters."""
     base = StageConfig(
         name="base",
         side=64,
@@ -70,18 +81,21 @@ def recipe() -> Recipe:
         unet=UNetConfig(
             arrangement="efficient",
             width=64,
-            multipliers=(1, 2),
-            blocks=(2, 1),
+            multipliers=(1, 1),
+            blocks=(2, 2),
             attention=("none", "none"),
             strides=(1, 2),
             patch=4,
             text_width=MINILM_WIDTH,
             context_width=64,
             lowres=True,
+            residual=True,
+            norm="pixel",
+            fine=16,
         ),
-        diffusion=diffusion(mean=-0.8, std=1.4),
+        diffusion=upscaling(mean=2.0),
         sampling=SamplingConfig(
-            steps=6, guidance=1.0, threshold="static", aug_level=0.6, match_colours=True
+            steps=1, guidance=1.0, threshold="static", aug_level=0.6, match_colours=True
         ),
     )
     sr1024 = StageConfig(  # sr256's first level
@@ -90,10 +104,16 @@ def recipe() -> Recipe:
         unet=sr256.unet.model_copy(
             update={"multipliers": (1,), "blocks": (2,), "attention": ("none",), "strides": (1,)}
         ),
-        diffusion=sr256.diffusion,
-        sampling=SamplingConfig(
-            steps=2, guidance=1.0, threshold="static", aug_level=0.5, match_colours=True
-        ),
+        diffusion=upscaling(mean=0.7),
+        sampling=sr256.sampling.model_copy(update={"aug_level": 0.3}),
+    )
+    upscalers = TrainConfig(
+        images=300_000,
+        batch=32,
+        crop=64,
+        rough=True,
+        ema_images=20_000,
+        illustrations=Illustrations(scenes=0.3, grounds=0.4, main_share=0.4, crops=8),
     )
     return Recipe(
         model=ModelConfig(name="emoji", stages=(base, sr256, sr1024), licence="Apache-2.0"),
@@ -106,7 +126,7 @@ def recipe() -> Recipe:
                 preview_images=20_000,
                 preview_prompts=PROMPTS,
             ),
-            "sr256": TrainConfig(images=100_000, batch=32, crop=64),
-            "sr1024": TrainConfig(images=20_000, batch=4, crop=256, learning_rate=5e-4),
+            "sr256": upscalers,
+            "sr1024": upscalers.model_copy(update={"images": 200_000}),
         },
     )
