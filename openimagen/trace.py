@@ -43,7 +43,8 @@ class Trace:
         for number, (stage, frames) in enumerate(chosen.items()):
             top = number * row + MARGIN
             count = len(self.frames[stage])
-            caption = f"{stage}, {count} steps: above what it sees, below what it makes out"
+            steps = "1 step" if count == 1 else f"{count} steps"
+            caption = f"{stage}, {steps}: above what it sees, below what it makes out"
             pen.text((MARGIN, top), caption, "black", font_size=14)
             for column, frame in enumerate(frames):
                 x = MARGIN + column * (TILE + MARGIN)
