@@ -181,10 +181,10 @@ def test_every_flag_of_generate_reaches_the_drawing(
     monkeypatch.setattr(pictures, "draw", draw)
     words = ["generate", "fox", "cat", "--model", "mine", "-n", "2", "--seed", "3", "--size", "64"]
     words += ["--steps", "9,5", "--guidance", "2.5", "--negative", "grey", "--sampler", "heun"]
-    words += ["--out", str(tmp_path), "--trace", "strip.png", "--device", "cpu"]
+    words += ["--out", str(tmp_path), "--trace", "strip.png", "--device", "cpu", "--transparent"]
     result = run(*words)
     request = pictures.Request(
-        ["fox", "cat"], 2, 3, 64, [9, 5], [2.5], "grey", "heun", Path("strip.png")
+        ["fox", "cat"], 2, 3, 64, [9, 5], [2.5], "grey", "heun", True, Path("strip.png")
     )
     assert asked == [("mine", request, tmp_path, "cpu")]
     assert result.stdout == "fox-3.png  64x64  seed 3\nstrip.png  trace\n"

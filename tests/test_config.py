@@ -26,6 +26,11 @@ from openimagen.recipes import load, override
         ({"heads": 7}, "7 heads do not divide 1024 channels"),
         ({"position_side": 40}, "position_side must be a multiple of 16"),
         ({"arrangement": "adm", "position_side": 64}, "position_side belongs to"),
+        ({"arrangement": "adm", "strides": (1, 2, 2, 2)}, "strides belongs to"),
+        ({"strides": (1, 3, 2, 2)}, "strides.1"),
+        ({"attention": ("none", "all", "none", "none")}, "attention.1"),
+        ({"width": 0}, "width"),
+        ({"residual": True, "lowres": False}, "residual needs lowres"),
         ({"colour": 1}, "Extra inputs are not permitted"),
     ],
 )

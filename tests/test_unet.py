@@ -386,25 +386,3 @@ def test_pooling_is_the_mean_tokens_question_to_all(make_net: MakeNet) -> None:
         k, v = pool.to_kv(states).chunk(2, 1)
         pooled = attend(pool.to_q(mean), k, v, MASK[n], heads=4) + mean
         torch.testing.assert_close(found[n : n + 1], pool.out(pooled), atol=1e-5, rtol=1e-5)
-
-
-# --- configs --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"blocks": (1,)}, "blocks needs 2 entries"),
-        ({"attention": ("none",) * 3}, "attention needs 2 entries"),
-        ({"strides": (1, 2, 2)}, "strides needs 2 entries"),
-        ({"arrangement": "adm"}, "strides belongs to"),
-        ({"strides": (1, 3)}, "strides.1"),
-        ({"width": 0}, "width"),
-        ({"attention": ("none", "all")}, "attention.1"),
-        ({"depth": 3}, "depth"),
-        ({"residual": True, "lowres": False}, "residual needs lowres"),
-    ],
-)
-def test_a_config_that_fits_no_network_is_refused(change: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        UNetConfig(**{**EFFICIENT.model_dump(), **change})
