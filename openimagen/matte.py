@@ -1,8 +1,10 @@
 """Take a picture off its plain ground: RGB in, RGBA out, as icons are used.
 
 The ground is what its border shows most of, and all that is like it and hangs together with the
-border; white inside a thing stays. At the edge a pixel is a mixture, C = a F + (1 - a) B: with the
-thing's colour F from further inside and the ground's B, that gives a, and the colour without B.
+border; white inside a thing stays. How like is told by the border itself, so that a ghost, nearly
+white on white, is not eaten; of what differs a little more only thin bands are ground, haze.
+At the edge a pixel is a mixture, C = a F + (1 - a) B: with the thing's colour F from further
+inside and the ground's B, that gives a, and the colour without B.
 """
 
 import numpy as np
@@ -15,6 +17,8 @@ from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
 SMALL = 256  # side at which the ground is followed from the border
 GROUND_LIKE = 0.09  # of the range of levels: what differs less from the ground may be ground
+SAME = 0.02  # of the range, at least: what differs less from the ground is ground
+HAZE = 1 / 28  # of the side: bands of the ground-like up to twice this wide are no things
 PLAIN = 0.5  # of the border must be ground-like, or there is no plain ground
 EDGE = 1 / 200  # of the side: the width over which thing and ground mix
 FAINT = 0.1  # alpha under which a pixel does not tell its colour
@@ -33,7 +37,7 @@ def cut_out(picture: Image.Image) -> Image.Image:
     c: Colours = torch.from_numpy(levels.copy()).permute(2, 0, 1)[None].float() / 255
     b = ground_colour(levels)
     away = (c - b).abs().amax(1, keepdim=True)  # [1 1 h w]
-    ground = spread(away)
+    ground = spread(away, wavering(away))
     radius = max(1, round(EDGE * max(c.shape[-2:])))
     inside = ~grown(ground, 2 * radius)
     f = near_colours(c, inside, ~ground & (away > GROUND_LIKE))
@@ -60,28 +64,49 @@ def ground_colour(levels: npt.NDArray[np.uint8]) -> Float[Tensor, "1 3 1 1"]:
     return torch.from_numpy(colour / 255).float()[None, :, None, None]
 
 
-def spread(away: Plane) -> Bool[Tensor, "1 1 h w"]:
-    """The ground: what is like it, from the border inwards."""
+def wavering(away: Plane) -> float:
+    """How much the ground differs from its colour, by what the border shows of it."""
+    border = torch.cat([away[..., 0, :], away[..., -1, :], away[..., 0], away[..., -1]], 2)
+    most = float(border[border < GROUND_LIKE].quantile(0.98))
+    return min(max(1.5 * most, SAME), GROUND_LIKE)
+
+
+def spread(away: Plane, same: float) -> Bool[Tensor, "1 1 h w"]:
+    """The ground: what is the same, from the border inwards, and thin bands of what is like it."""
     height, width = away.shape[-2:]
     like = (away < GROUND_LIKE).float()
     side = min(SMALL, max(height, width))
     scale = side / max(height, width)
     small = (max(1, round(height * scale)), max(1, round(width * scale)))
-    open_ = (interpolate(like, small, mode="area") > 0.5).float()
-    open_ = closed(open_, round(SPECK * side))
-    reached = torch.zeros_like(open_)
-    for edge in (reached[..., 0, :], reached[..., -1, :], reached[..., 0], reached[..., -1]):
-        edge.fill_(1.0)
-    reached = flooded(reached * open_, open_)
+    open_, reached = (
+        closed((interpolate(mask, small, mode="area") > 0.5).float(), round(SPECK * side))
+        for mask in (like, (away < same).float())
+    )
+    reached = flooded(frame(reached) * reached, reached)
+    rest, reach = open_ * (1 - reached), max(1, round(HAZE * side))
+    body = widest(core(rest, reach), reach)
+    reached = flooded(reached, torch.maximum(reached, rest * (1 - body)))
     whole = interpolate(reached, (height, width), mode="nearest")
     room = torch.maximum(like, interpolate(open_, (height, width), mode="nearest"))
     near = widest(whole, -(-max(height, width) // side))
     return (near * room) > 0.5
 
 
+def frame(x: Plane) -> Plane:
+    """Ones along the edges of a picture, zeros within."""
+    edges = torch.ones_like(x)
+    edges[..., 1:-1, 1:-1] = 0.0
+    return edges
+
+
+def core(mask: Plane, radius: int) -> Plane:
+    """What of a mask is farther than `radius` from its end."""
+    return 1 - widest(1 - mask, radius)
+
+
 def closed(mask: Plane, radius: int) -> Plane:
     """A mask without holes narrower than `radius` to each side."""
-    return 1 - widest(1 - widest(mask, radius), radius)
+    return core(widest(mask, radius), radius)
 
 
 def widest(x: Plane, radius: int) -> Plane:

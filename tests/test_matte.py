@@ -66,6 +66,20 @@ def test_white_inside_stays_and_a_white_thing_with_a_line_around_it_too() -> Non
     assert levels(cut_out(ring))[5, 5, 3] == 0
 
 
+def test_a_pale_thing_with_no_line_around_it_stays_whole_and_thin_haze_goes() -> None:
+    page = Image.new("RGB", (SIDE, SIDE), (254, 254, 253))
+    pen = ImageDraw.Draw(page)
+    pen.ellipse((60, 40, 200, 200), (238, 238, 242))
+    pen.rectangle((20, 230, 235, 236), (246, 246, 248))
+    wavering = levels(page) + np.random.default_rng(0).normal(0, 0.8, (SIDE, SIDE, 3))
+    drawn = Image.fromarray(wavering.round().clip(0, 255).astype(np.uint8))
+    alpha = levels(cut_out(drawn))[..., 3]
+    body = Image.new("L", (SIDE, SIDE))
+    ImageDraw.Draw(body).ellipse((68, 48, 192, 192), 255)
+    assert (alpha[np.asarray(body) > 0] == 255).mean() > 0.99
+    assert alpha[225:].max() == 0
+
+
 def test_noise_and_softness_of_a_drawn_picture_leave_no_specks() -> None:
     true = thing()
     soft = levels(on(WHITE, true).filter(ImageFilter.GaussianBlur(0.8)))
