@@ -4,6 +4,7 @@ Three measures: prototype retrieval (`retrieval`, offline), CLIP score (`clip_sc
 user's weights), and GenEval's checks of composition (`composition`, without any network).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -11,6 +12,7 @@ from typing import Protocol, runtime_checkable
 from PIL import Image
 
 from openimagen.evaluate.prompts import Prompt
+from openimagen.evaluate.sheet import Cell
 
 
 @dataclass(frozen=True)
@@ -40,3 +42,21 @@ class Alignment(Protocol):
     def __call__(self, pictures: Iterable[Image.Image], prompts: Sequence[Prompt]) -> list[Score]:
         """Scores of one picture for each prompt, the main one first."""
         ...
+
+
+class Judge(ABC):
+    """An alignment that says of each picture whether it is right."""
+
+    @abstractmethod
+    def check(self, prompts: Sequence[Prompt]) -> None:
+        """As `Alignment`."""
+
+    @abstractmethod
+    def judge(
+        self, pictures: Iterable[Image.Image], prompts: Sequence[Prompt]
+    ) -> tuple[list[Score], list[Cell]]:
+        """The scores, and a cell of a contact sheet for each picture."""
+
+    def __call__(self, pictures: Iterable[Image.Image], prompts: Sequence[Prompt]) -> list[Score]:
+        """The scores alone."""
+        return self.judge(pictures, prompts)[0]

@@ -13,7 +13,7 @@ from PIL import Image
 from openimagen.data.images import square
 from openimagen.data.scene_prompts import TAGS
 from openimagen.data.scenes import Icons, Scene, Thing, compose
-from openimagen.evaluate.alignment import Score
+from openimagen.evaluate.alignment import Judge, Score
 from openimagen.evaluate.bootstrap import interval, margin, means, share_interval
 from openimagen.evaluate.objects import Found, Objects
 from openimagen.evaluate.prompts import Prompt, of_row
@@ -22,7 +22,7 @@ from openimagen.evaluate.sheet import Cell
 LEEWAY = 0.1  # of two things' sizes: what they may lie off a line and be neither left nor right
 
 
-class Composition:
+class Composition(Judge):
     """Are the things there, as many, in the colours and places that a prompt says?
 
     `icons` are what things are known by; scenes of `real`, icons of another style, are the ceiling.
@@ -50,14 +50,13 @@ class Composition:
             if any(thing.position for thing in scene.include):
                 compose(scene, self.real, 8)  # not every position can be composed
 
-    def __call__(self, pictures: Iterable[Image.Image], prompts: Sequence[Prompt]) -> list[Score]:
-        """The mean of the categories' shares of right pictures, as GenEval, and each share."""
-        return self.judge(pictures, prompts)[0]
-
     def judge(
         self, pictures: Iterable[Image.Image], prompts: Sequence[Prompt]
     ) -> tuple[list[Score], list[Cell]]:
-        """The scores, and of each picture what is wrong with it."""
+        """The mean of the categories' shares of right pictures, as GenEval, and each share.
+
+        And of each picture what is wrong with it.
+        """
         self.check(prompts)
         scenes = [scene_of(prompt) for prompt in prompts]
         cells = list[Cell]()

@@ -54,9 +54,16 @@ class Corpus:
         """All icons of a style, by name."""
         return {icon.name: icon for icon in self.icons if icon.style == style}
 
+    @cached_property
+    def _by_name(self) -> dict[str, list[Illustration]]:
+        found: dict[str, list[Illustration]] = {}
+        for icon in self.icons:
+            found.setdefault(icon.name, []).append(icon)
+        return found
+
     def other(self, icon: Illustration) -> Illustration | None:
         """The same thing in another style, the main one first; None if it is in none."""
-        others = [each for each in self.icons if each.name == icon.name and each != icon]
+        others = [each for each in self._by_name[icon.name] if each != icon]
         return min(others, key=lambda each: (each.style != self.main, each.style), default=None)
 
 

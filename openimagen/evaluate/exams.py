@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from PIL import Image
@@ -11,7 +11,7 @@ from PIL import Image
 from openimagen.data.colours import paintable
 from openimagen.data.scene_prompts import OBJECTS, scene_prompts
 from openimagen.data.scenes import read_icons
-from openimagen.evaluate.alignment import Alignment, Score
+from openimagen.evaluate.alignment import Alignment, Judge, Score
 from openimagen.evaluate.composition import Composition, prompt_of, scene_of
 from openimagen.evaluate.features import EffLite2
 from openimagen.evaluate.prompts import Prompt
@@ -29,17 +29,6 @@ class Exam:
     name: str
     alignment: Alignment
     prompts: list[Prompt]
-
-
-@runtime_checkable
-class Judge(Protocol):
-    """An alignment that says of each picture whether it is right."""
-
-    def judge(
-        self, pictures: Iterable[Image.Image], prompts: Sequence[Prompt]
-    ) -> tuple[list[Score], list[Cell]]:
-        """As `Alignment`, and a cell of a contact sheet for each picture."""
-        ...
 
 
 @dataclass(frozen=True)

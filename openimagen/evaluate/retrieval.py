@@ -8,6 +8,8 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -18,7 +20,7 @@ from torch.nn.functional import normalize
 from openimagen.data.folder import read_folder
 from openimagen.data.images import load, square
 from openimagen.data.sheet import thumbnail
-from openimagen.evaluate.alignment import Score
+from openimagen.evaluate.alignment import Judge, Score
 from openimagen.evaluate.bootstrap import share_interval
 from openimagen.evaluate.features import Features
 from openimagen.evaluate.prompts import Prompt
@@ -34,39 +36,36 @@ Captioned = Mapping[str, Sequence[Path]]  # name -> real pictures of it
 # --- the measure ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Share:
-    """A share of the pictures, its 95% bootstrap interval over names, and what chance would give.
+class Lookup(NamedTuple):
+    """Of each query, whether its own name is among the k nearest of the gallery, for each k.
 
-    All hits or none have the binomial interval, as in `bootstrap.margin`.
+    `chance`: how often that is so by chance; `nearest`: the nearest name, the first of those tied.
     """
 
-    value: float
-    low: float
-    high: float
-    chance: float
+    hits: dict[int, list[float]]
+    chance: dict[int, float]
+    nearest: list[str]
 
 
-def retrieval(
+def look_up(
     queries: Float[Tensor, "n d"],
     names: Sequence[str],
     gallery: Float[Tensor, "m d"],
     gallery_names: Sequence[str],
     ks: Sequence[int] = KS,
-) -> dict[str, Share]:
-    """{"R@k": share of the queries whose own name is among the k nearest names of the gallery}.
+) -> Lookup:
+    """Look queries, each of which has its own name, up in a gallery of named rows.
 
     Near is the cosine of the features; a name is as near as the nearest of its pictures. Names that
     tie share the places that they fill, so features that tell nothing score exactly chance.
     Raises ValueError for a name that the gallery lacks, or features that are not finite.
     """
     own, similarity, known = _compare(queries, names, gallery, gallery_names)
-    return {
-        f"R@{k}": Share(
-            *share_interval(_hits(similarity, own, k).tolist(), names), min(k / len(known), 1.0)
-        )
-        for k in ks
-    }
+    return Lookup(
+        {k: _hits(similarity, own, k).tolist() for k in ks},
+        {k: min(k / len(known), 1.0) for k in ks},
+        [known[number] for number in similarity.argmax(1)],
+    )
 
 
 def _compare(
@@ -123,7 +122,20 @@ class Found:
     cell: Cell
 
 
-class Prototypes:
+def scores(found: Sequence[Found], names: Sequence[str], of: str) -> list[Score]:
+    """R@k for each k, `of` something, over pictures and the names that they were looked up by."""
+    by_name = {name: each for name, each in zip(names, found, strict=True) if each.ceiling}
+    made = []
+    for k in KS:
+        share = share_interval([each.hits[k] for each in found], names)
+        real = [each.ceiling[k] for each in by_name.values()]
+        ceiling = fmean(real) if real else None
+        chance = fmean(each.chance[k] for each in found)
+        made.append(Score(f"R@{k}{of}", *share, len(set(names)), ceiling, chance))
+    return made
+
+
+class Prototypes(Judge):
     """R@1 and R@5 of pictures among the real pictures of a gallery, by the features of a network.
 
     `real`, pictures of another style, are the ceiling. With `side` every picture, real or drawn, is
@@ -156,10 +168,6 @@ class Prototypes:
                 else "no prompt to look up: give names that the gallery has"
             )
 
-    def __call__(self, pictures: Iterable[Image.Image], prompts: Sequence[Prompt]) -> list[Score]:
-        """R@1 and R@5."""
-        return self.judge(pictures, prompts)[0]
-
     def judge(
         self, pictures: Iterable[Image.Image], prompts: Sequence[Prompt]
     ) -> tuple[list[Score], list[Cell]]:
@@ -167,15 +175,8 @@ class Prototypes:
         self.check(prompts)
         names = [prompt.text for prompt in prompts]
         found = self.find(pictures, names)
-        scores = []
-        for k in KS:
-            share = share_interval([each.hits[k] for each in found], names)
-            asked = {name: each for name, each in zip(names, found, strict=True) if each.ceiling}
-            real = [each.ceiling[k] for each in asked.values()]
-            ceiling = sum(real) / len(real) if real else None
-            title = f"R@{k}{self.title and f' of {self.title}'} ({self.features.name})"
-            scores.append(Score(title, *share, len(set(names)), ceiling, found[0].chance[k]))
-        return scores, [each.cell for each in found]
+        of = f"{self.title and f' of {self.title}'} ({self.features.name})"
+        return scores(found, names, of), [each.cell for each in found]
 
     def find(self, pictures: Iterable[Image.Image], names: Sequence[str]) -> list[Found]:
         """Look pictures up among the gallery's, one for each name, which are its own."""
@@ -186,23 +187,18 @@ class Prototypes:
                 small.append(thumbnail(picture))
                 yield square(picture, self.side) if self.side else picture
 
-        drawn, (rows, known) = self.features(kept()), self._looked_at()
-        own, similarity, distinct = _compare(drawn, names, rows, known)
-        hits = {k: _hits(similarity, own, k).tolist() for k in KS}
-        nearest, ceiling = similarity.argmax(1).tolist(), self._ceiling(names)
+        found = look_up(self.features(kept()), names, *self._looked_at())
+        ceiling = self._ceiling(names)
         return [
             Found(
-                {k: hits[k][number] for k in KS},
+                {k: found.hits[k][number] for k in KS},
                 ceiling.get(name, {}),
-                {k: min(k / len(distinct), 1.0) for k in KS},
-                Cell(
-                    name,
-                    "" if (near := distinct[nearest[number]]) == name else f"near {near}",
-                    small[number],
-                    self.gallery[name][0],
-                ),
+                found.chance,
+                Cell(name, "" if near == name else f"near {near}", picture, self.gallery[name][0]),
             )
-            for number, name in enumerate(names)
+            for number, (name, near, picture) in enumerate(
+                zip(names, found.nearest, small, strict=True)
+            )
         ]
 
     def _ceiling(self, names: Sequence[str]) -> dict[str, dict[int, float]]:
@@ -210,8 +206,7 @@ class Prototypes:
         asked = tuple(name for name in dict.fromkeys(names) if name in self.real)
         if asked and asked not in self._ceilings:
             rows = self._look("ceiling", [self.real[name][0] for name in asked])
-            own, similarity, _ = _compare(rows, asked, *self._looked_at())
-            hits = {k: _hits(similarity, own, k).tolist() for k in KS}
+            hits = look_up(rows, asked, *self._looked_at()).hits
             self._ceilings[asked] = {
                 name: {k: hits[k][number] for k in KS} for number, name in enumerate(asked)
             }

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from openimagen.evaluate.alignment import Score
-from openimagen.evaluate.bootstrap import share_interval
+from openimagen.evaluate.alignment import Judge, Score
 from openimagen.evaluate.prompts import Prompt
-from openimagen.evaluate.retrieval import KS, Found, Prototypes
+from openimagen.evaluate.retrieval import Found, Prototypes, scores
 from openimagen.evaluate.sheet import Cell
 
 
 @dataclass(frozen=True)
-class StyledPrototypes:
+class StyledPrototypes(Judge):
     """R@1 and R@5 over several galleries. `of`: text of a prompt -> its gallery, its name there."""
 
     of: Mapping[str, tuple[str, str]]
@@ -28,10 +27,6 @@ class StyledPrototypes:
             if named := self._named(prompts, style):
                 gallery.check([Prompt(name) for _, name in named])
 
-    def __call__(self, pictures: Iterable[Image.Image], prompts: Sequence[Prompt]) -> list[Score]:
-        """R@1 and R@5."""
-        return self.judge(pictures, prompts)[0]
-
     def judge(
         self, pictures: Iterable[Image.Image], prompts: Sequence[Prompt]
     ) -> tuple[list[Score], list[Cell]]:
@@ -44,20 +39,13 @@ class StyledPrototypes:
                 looked = gallery.find((drawn[n] for n in numbers), [name for _, name in named])
                 found |= dict(zip(numbers, looked, strict=True))
         each = [found[number] for number in range(len(prompts))]
-        return self._scores(each, [prompt.text for prompt in prompts]), [one.cell for one in each]
+        one = next(iter(self.galleries.values()))
+        of = f" of unseen (name, style) ({one.features.name})"
+        return scores(each, [prompt.text for prompt in prompts], of), [
+            looked.cell for looked in each
+        ]
 
     def _named(self, prompts: Sequence[Prompt], style: str) -> list[tuple[int, str]]:
         """Numbers and names of the prompts of a style."""
         known = [self.of[prompt.text] for prompt in prompts]
         return [(number, name) for number, (there, name) in enumerate(known) if there == style]
-
-    def _scores(self, found: Sequence[Found], texts: Sequence[str]) -> list[Score]:
-        scores, one = list[Score](), next(iter(self.galleries.values()))
-        for k in KS:
-            share = share_interval([each.hits[k] for each in found], texts)
-            real = [each.ceiling[k] for each in found if each.ceiling]
-            ceiling = sum(real) / len(real) if real else None
-            chance = sum(each.chance[k] for each in found) / len(found)
-            title = f"R@{k} of unseen (name, style) ({one.features.name})"
-            scores.append(Score(title, *share, len(set(texts)), ceiling, chance))
-        return scores

@@ -1,17 +1,34 @@
 """Closed forms and a brute-force oracle."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import pytest
 import torch
 from torch import Tensor
 
-from openimagen.evaluate import retrieval as room
-from openimagen.evaluate.retrieval import retrieval
+from openimagen.evaluate.bootstrap import share_interval
+from openimagen.evaluate.retrieval import KS, look_up
 
 NAMES = [f"name {n}" for n in range(20)]
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+class Share(NamedTuple):
+    value: float
+    low: float
+    high: float
+    chance: float
+
+
+def retrieval(
+    queries: Tensor, names: list[str], gallery: Tensor, of: list[str], ks: Sequence[int] = KS
+) -> dict[str, Share]:
+    found = look_up(queries, names, gallery, of, ks)
+    return {f"R@{k}": Share(*share_interval(found.hits[k], names), found.chance[k]) for k in ks}
 
 
 def values(queries: Tensor, names: list[str], gallery: Tensor, of: list[str], *ks: int) -> list:
@@ -35,6 +52,7 @@ def test_three_names_by_hand() -> None:
     gallery, queries = angles(0, 60, 150), angles(10, 50, 100)
     names = ["a", "b", "c"]
     assert values(queries, names, gallery, names, 1, 2) == pytest.approx([2 / 3, 1])
+    assert look_up(queries, names, gallery, names).nearest == ["a", "b", "b"]
     assert values(queries, ["b", "a", "a"], gallery, names, 1, 2, 3) == pytest.approx([0, 2 / 3, 1])
     assert values(queries[:1], ["c"], gallery, names, 1, 2, 3) == [0, 0, 1]
 
@@ -79,6 +97,7 @@ def test_tied_names_share_the_places_they_fill() -> None:
     names = ["c", "a", "b", "d"]
     found = values(angles(10), ["a"], gallery, names, 1, 2, 3, 4)
     assert found == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    assert look_up(angles(50), ["a"], gallery, names).nearest == ["a"]
 
 
 def test_k_over_the_gallery_is_everything() -> None:
@@ -114,7 +133,7 @@ def test_against_brute_force() -> None:
 # --- the interval ---------------------------------------------------------------------------------
 
 
-def half_hits(n: int, pictures: int = 1) -> room.Share:
+def half_hits(n: int, pictures: int = 1) -> Share:
     """n names of which every other one is hit, each by all of its pictures."""
     names = [f"{number}" for number in range(n)]
     gallery = torch.eye(n)

@@ -91,16 +91,11 @@ def _of_corpus(
     corpus = read_corpus(folder)
     exams = corpus_exams(corpus, network, asked.names, asked.seed, asked.looked_at, watch)
     _, unseen, _ = exams
-    held, shown = (_pictures(icons) for icons in (corpus.held, corpus.shown))
-    some = _pictures(Random(asked.seed).sample(corpus.shown, min(asked.names, len(corpus.shown))))
-    compared = Compared(
-        unseen,
-        real=Pairs(folder, held),
-        beside=Pairs(folder, some),
-        trained=Pairs(folder, shown),
-        own=Pairs(folder, held),
-        gallery=folder / corpus.main,
+    some = Random(asked.seed).sample(corpus.shown, min(asked.names, len(corpus.shown)))
+    held, beside, shown = (
+        Pairs(folder, _pictures(icons)) for icons in (corpus.held, some, corpus.shown)
     )
+    compared = Compared(unseen, held, beside, shown, own=held, gallery=folder / corpus.main)
     return exams, compared
 
 
