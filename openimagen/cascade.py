@@ -44,6 +44,7 @@ class Progress:
 
 
 OnStep = Callable[[Progress], None]
+Wrap = Callable[[Denoiser], Denoiser]
 Encoder = Callable[[Sequence[str]], TextEmbedding]
 
 
@@ -145,6 +146,13 @@ class Cascade:
                 setting[key] = value
         return settings
 
+    def below(self, number: int, lowres: Pictures) -> Pictures:
+        """Pictures on the side that stage `number` goes by, resized antialiased if need be."""
+        side = self.stages[number - 1].config.side
+        if lowres.shape[-2:] == (side, side):
+            return lowres
+        return interpolate(lowres, size=(side, side), mode="bicubic", antialias=True)
+
     @torch.inference_mode()
     def sample(
         self,
@@ -157,6 +165,7 @@ class Cascade:
         start: int = 0,
         lowres: Pictures | None = None,
         latents: Pictures | None = None,
+        wrap: Wrap | None = None,
         on_step: OnStep | None = None,
     ) -> list[Pictures]:
         """Draw one picture per caption; returns the picture of every stage that ran, in [-1, 1].
@@ -164,7 +173,8 @@ class Cascade:
         `settings`: overrides of each stage's `SamplingConfig`, one mapping per stage of the model.
         `size`: side to stop at. `start`: first stage to run, with `lowres` the picture below it,
         which is resized, antialiased, to the side of the stage that it stands for.
-        `latents`: noise that the first stage starts from instead of its seeds'.
+        `latents`: noise that the first stage starts from instead of its seeds'. `wrap`: changes
+        the denoiser of every stage, as `openimagen.editing.held` does.
         """
         if (start > 0) != (lowres is not None):
             raise ValueError("stage 0 draws from nothing, every later start from a lowres picture")
@@ -177,15 +187,12 @@ class Cascade:
             if given is not None and len(given) != len(text.tokens):
                 raise ValueError(f"{len(text.tokens)} captions, but {len(given)} {name}")
         null = text.null() if negative is None else self.encode([negative] * len(seeds))
-        images, image = [], lowres
-        side = self.stages[start - 1].config.side
-        if image is not None and image.shape[-2:] != (side, side):
-            image = interpolate(image, size=(side, side), mode="bicubic", antialias=True)
+        images, image = [], None if lowres is None else self.below(start, lowres)
         for number, stage in stages.items():
             noise = PictureNoise(seeds, number, self.device)
             start_noise = latents if number == start else None
             with torch.autocast(self.device.type, self.dtype, self.dtype != torch.float32):
-                image = draw(stage, text, null, noise, image, start_noise, on_step)
+                image = draw(stage, text, null, noise, image, start_noise, on_step, wrap=wrap)
             images.append(image)
         return images
 
@@ -199,10 +206,12 @@ def draw(
     latents: Pictures | None = None,
     on_step: OnStep | None = None,
     size: tuple[int, int] | None = None,
+    wrap: Wrap | None = None,
 ) -> Pictures:
     """Draw with one stage by its own sampling settings: noise -> [b 3 h w] in [-1, 1].
 
-    `size` (h, w) is the stage's side squared unless given; any size works.
+    `size` (h, w) is the stage's side squared unless given; any size works. `wrap` changes the
+    denoiser, guided and thresholded as it is.
     """
     sampling, shape = stage.config.sampling, (3, *(size or 2 * (stage.config.side,)))
     z = noise.draw(*shape)  # drawn even if unused: what follows must not repeat it
@@ -210,6 +219,8 @@ def draw(
         z = latents.to(noise.device, torch.float32)
     denoise = guided(stage, text, null, noise, lowres)
     denoise = thresholded(denoise, sampling.threshold, sampling.percentile)
+    if wrap is not None:
+        denoise = wrap(denoise)
     if on_step is not None:
         denoise = watched(denoise, reporter(stage.config, on_step))
     log_snrs = sampling_log_snrs(

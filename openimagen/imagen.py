@@ -5,19 +5,21 @@ What must happen to every picture that leaves (checks, marks, signatures) happen
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, Unpack, get_args
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from openimagen import model_folder
 from openimagen.cascade import Cascade, OnStep, Progress
-from openimagen.data.images import to_pil
 from openimagen.device import find_device
-from openimagen.matte import cut_out
+from openimagen.door import Door, Passed, Safety, format_of
+from openimagen.drawing import Drawing, advance, prepare
+from openimagen.editing import VARY, Source
 
 BATCH = 8  # pictures drawn at once
 MAX_SEED = 2**63 - 1
@@ -26,15 +28,53 @@ OutputType = Literal["pil", "np", "pt"]
 StepCallback = Callable[["Imagen", int, float, dict[str, Any]], Any]
 
 
+class Wishes(TypedDict, total=False):
+    """How pictures are drawn; names as in diffusers, and all may be left out.
+
+    `seed`: of each prompt's first picture, the next ones count on; or one for each picture of a
+    prompt. None draws one from `generator`, or at random. The same seed, model and settings on the
+    same device give the same pixels. `num_inference_steps`, `guidance_scale`: one for every stage,
+    or one each. `size`: side of the pictures, a stage's; None is the largest. `latents`: noise for
+    the first stage, [b 3 side side]. `callback_on_step_end(imagen, step, log_snr, {"stage", "z",
+    "x0"})`, with steps of a stage counted from 0, is as in diffusers, but what it returns is
+    ignored; `on_step` gets a `Progress`. `transparent`: take pictures off their ground, as RGBA;
+    one without a plain ground stays whole, with a warning.
+    """
+
+    seed: int | Sequence[int] | None
+    num_images_per_prompt: int
+    num_inference_steps: int | Sequence[int] | None
+    guidance_scale: float | Sequence[float] | None
+    negative_prompt: str | None
+    sampler: str | None
+    generator: torch.Generator | None
+    size: int | None
+    latents: Tensor | None
+    output_type: OutputType
+    transparent: bool
+    callback_on_step_end: StepCallback | None
+    on_step: OnStep | None
+
+
 @dataclass
 class Output:
-    """Pictures of one call, in the order prompt by prompt."""
+    """Pictures of one call, in the order prompt by prompt; None where one was withheld.
 
-    images: list[Any]  # of the last stage: PIL, or arrays [h w 3] / tensors [3 h w] in [0, 1]
-    stages: dict[str, list[Any]]  # the same for every stage that ran, by name
-    seeds: list[int]
-    prompts: list[str]
-    flagged: list[str | None] = field(default_factory=list)  # why a picture was withheld, if it was
+    `stages`: of every stage that ran, by name: PIL, or arrays [h w 3] / tensors [3 h w] in [0, 1].
+    `flagged`: why a picture was withheld, if it was. `edited`: made from a picture of somebody's.
+    """
+
+    door: Door
+    stages: dict[str, list[Any]]
+    seeds: list[int] = field(default_factory=list)
+    prompts: list[str] = field(default_factory=list)
+    flagged: list[str | None] = field(default_factory=list)
+    edited: bool = False
+
+    @property
+    def images(self) -> list[Any]:
+        """The pictures of the last stage."""
+        return [*self.stages.values()][-1]
 
     def __getitem__(self, number: int) -> Any:  # noqa: ANN401  (as `images`)
         return self.images[number]
@@ -42,18 +82,31 @@ class Output:
     def __len__(self) -> int:
         return len(self.images)
 
-    def transparent(self) -> "Output":
-        """The same with the images, PIL's, off their ground; whole where there is no plain one."""
-        return replace(
-            self, images=[off_ground(*pair) for pair in zip(self.images, self.prompts, strict=True)]
-        )
+    def add(self, drawing: Drawing, passed: Passed, kind: OutputType) -> None:
+        """Take up what the door let out of a drawing."""
+        self.seeds.append(drawing.seed)
+        self.prompts.append(drawing.prompt)
+        self.flagged.append(passed.flagged)
+        for name, images in self.stages.items():
+            picture = passed.pictures.get(name)
+            images.append(None if picture is None else as_output(picture, kind))
+
+    def save(self, path: str | Path, number: int = 0) -> None:
+        """Write a picture, PIL's, with its content credentials, as its suffix says.
+
+        Raises ValueError for one that was withheld, or an unknown suffix.
+        """
+        if (image := self.images[number]) is None:
+            raise ValueError(f"there is no picture: {self.flagged[number]}")
+        Path(path).write_bytes(self.door.encode(image, format_of(Path(path)), edited=self.edited))
 
 
 class Imagen:
     """A text-to-image model: call it with a prompt, get pictures."""
 
-    def __init__(self, cascade: Cascade) -> None:
+    def __init__(self, cascade: Cascade, safety: Safety | None = None) -> None:
         self.cascade = cascade
+        self.door = Door(cascade.config.name, safety)
 
     @classmethod
     def from_pretrained(
@@ -62,98 +115,113 @@ class Imagen:
         *,
         torch_dtype: torch.dtype = torch.float32,
         device: str | None = None,
+        safety: Safety | None = None,
     ) -> "Imagen":
         """Load a model by embedded name, folder or hub id.
 
         `torch_dtype`: of the arithmetic (weights stay float32). `device`: found by itself if None.
+        `safety`: what of the door is off, or set otherwise.
         Raises ValueError for a model that is missing, damaged, altered or newer than this program.
         """
-        return cls(
-            model_folder.load(model_folder.find_model(name), find_device(device), torch_dtype)
-        )
+        found = model_folder.find_model(name)
+        return cls(model_folder.load(found, find_device(device), torch_dtype), safety)
 
-    def __call__(
-        self,
-        prompt: str | Sequence[str],
-        *,
-        seed: int | Sequence[int] | None = None,
-        num_images_per_prompt: int = 1,
-        num_inference_steps: int | Sequence[int] | None = None,
-        guidance_scale: float | Sequence[float] | None = None,
-        negative_prompt: str | None = None,
-        sampler: str | None = None,
-        generator: torch.Generator | None = None,
-        size: int | None = None,
-        latents: Tensor | None = None,
-        output_type: OutputType = "pil",
-        transparent: bool = False,
-        callback_on_step_end: StepCallback | None = None,
-        on_step: OnStep | None = None,
-    ) -> Output:
-        """Draw pictures.
+    def __call__(self, prompt: str | Sequence[str], **wishes: Unpack[Wishes]) -> Output:
+        """Draw pictures from prompts, as `Wishes` say.
 
-        `seed`: of each prompt's first picture, the next ones count on; or one for each picture of
-        a prompt. None draws one from `generator`, or at random. The same seed, model and settings
-        on the same device give the same pixels. `num_inference_steps`, `guidance_scale`: one for
-        every stage, or one each. `size`: side of the pictures, a stage's; None is the largest.
-        `latents`: noise for the first stage, [b 3 side side]. `callback_on_step_end(self, step,
-        log_snr, {"stage", "z", "x0"})`, with steps of a stage counted from 0, is as in diffusers,
-        but what it returns is ignored; `on_step` gets a `Progress`. `transparent`: take pictures
-        off their ground, as RGBA; one without a plain ground stays whole, with a warning.
         Raises ValueError for what is empty, unknown, or a list of a wrong length.
         """
-        check_output(output_type)
-        if transparent and output_type != "pil":
-            raise ValueError(f"transparent pictures are PIL's: leave output_type={output_type} out")
-        seeds = choose_seeds(seed, num_images_per_prompt, generator)
-        jobs = [(text, number) for text in check_prompts(prompt) for number in seeds]
-        if callback_on_step_end is not None:
-            on_step = self._both(callback_on_step_end, on_step)
-        settings = self.cascade.settings(
-            size, steps=num_inference_steps, guidance=guidance_scale, sampler=sampler
-        )
-        negative = negative_prompt if negative_prompt and negative_prompt.strip() else None
-        drawn = self._draw(jobs, output_type, latents, size, settings, negative, on_step)
-        return drawn.transparent() if transparent else drawn
+        return self._draw(check_prompts(prompt), None, wishes)
 
-    def _draw(
+    def edit(
         self,
-        jobs: list[tuple[str, int]],
-        output_type: OutputType,
-        latents: Tensor | None,
-        size: int | None,
-        settings: list[dict[str, Any]],
-        negative: str | None,
-        on_step: OnStep | None,
+        picture: Image.Image,
+        prompt: str = "",
+        *,
+        mask: Image.Image | None = None,
+        strength: float | None = None,
+        **wishes: Unpack[Wishes],
     ) -> Output:
-        """Draw a picture of each (prompt, seed)."""
-        numbers = self.cascade.stages_between(0, size)
-        names = [self.cascade.stages[number].config.name for number in numbers]
-        stages: dict[str, list[Any]] = {name: [] for name in names}
+        """Draw a picture anew from one that is there, of any shape; the result has its proportions.
+
+        `mask`: of the same size, white where to draw; the rest stays as it is, to the pixel where
+        `size` is the picture's (the watermark then changes it by a level or two). `strength`: how
+        much noise the picture is taken to, sigma of the forward process, in (0, 1]; 0.7, with a
+        mask 1, unless given. Raises ValueError as a call does, and for a mask of another size.
+        """
+        return self._draw([prompt], Source(picture, mask, strength), wishes)
+
+    def vary(
+        self, picture: Image.Image, *, strength: float = VARY, **wishes: Unpack[Wishes]
+    ) -> Output:
+        """Draw variations of a picture, without a word: `edit` with an empty prompt."""
+        return self.edit(picture, strength=strength, **wishes)
+
+    def upscale(self, picture: Image.Image, prompt: str = "", **wishes: Unpack[Wishes]) -> Output:
+        """Raise a picture of any shape to `size` by the stages above the one that it could be of.
+
+        Raises ValueError as a call does, and for a picture that is as large already.
+        """
+        return self._draw([prompt], Source(picture, task="upscale"), wishes)
+
+    def _draw(self, prompts: list[str], source: Source | None, wishes: Wishes) -> Output:
+        """Draw each prompt with each seed, a batch at a time; what is refused is not drawn."""
+        kind, transparent = wishes.get("output_type", "pil"), wishes.get("transparent", False)
+        check_output(kind)
+        if transparent and kind != "pil":
+            raise ValueError(f"transparent pictures are PIL's: leave output_type={kind} out")
+        drawings = self._prepare(prompts, source, wishes)
+        findings = {prompt: self.door.check_prompt(prompt) for prompt in prompts}
+        allowed = [drawing for drawing in drawings if findings[drawing.prompt] is None]
+        names = [self.cascade.stages[number].config.name for number in drawings[0].ahead]
+        on_step = self._reporter(wishes)
+        for first in range(0, len(allowed), BATCH):
+            part = allowed[first : first + BATCH]
+            while part[0].ahead:
+                advance(self.cascade, part, on_step)
+        output = Output(self.door, {name: [] for name in names}, edited=source is not None)
+        for drawing in drawings:
+            finding = findings[drawing.prompt]
+            if finding:
+                passed = Passed({}, finding.reason)
+            else:
+                passed = self.door.let_out(drawing.pictures(), drawing.seed, transparent)
+            for note in passed.notes:
+                warnings.warn(f'"{drawing.prompt[:60]}" {note}', stacklevel=3)
+            output.add(drawing, passed, kind)
+        return output
+
+    def _prepare(self, prompts: list[str], source: Source | None, wishes: Wishes) -> list[Drawing]:
+        count = wishes.get("num_images_per_prompt", 1)
+        seeds = choose_seeds(wishes.get("seed"), count, wishes.get("generator"))
+        jobs = [(prompt, seed) for prompt in prompts for seed in seeds]
+        latents = wishes.get("latents")
         if latents is not None:
             check_latents(latents, len(jobs), self.cascade.stages[0].config.side)
-        for start in range(0, len(jobs), BATCH):
-            part = jobs[start : start + BATCH]
-            images = self.cascade.sample(
-                [text for text, _ in part],
-                [number for _, number in part],
-                negative=negative,
-                settings=settings,
-                size=size,
-                latents=None if latents is None else latents[start : start + BATCH],
-                on_step=on_step,
+        sampling = {
+            "steps": wishes.get("num_inference_steps"),
+            "guidance": wishes.get("guidance_scale"),
+            "sampler": wishes.get("sampler"),
+        }
+        return [
+            prepare(
+                self.cascade,
+                prompt,
+                seed,
+                size=wishes.get("size"),
+                wishes=sampling,
+                negative=wishes.get("negative_prompt"),
+                source=source,
+                latents=None if latents is None else latents[number],
             )
-            for name, batch in zip(names, images, strict=True):
-                stages[name] += [as_output(image, output_type) for image in batch]
-        return Output(
-            images=stages[names[-1]],
-            stages=stages,
-            seeds=[number for _, number in jobs],
-            prompts=[text for text, _ in jobs],
-            flagged=[None] * len(jobs),
-        )
+            for number, (prompt, seed) in enumerate(jobs)
+        ]
 
-    def _both(self, callback: StepCallback, on_step: OnStep | None) -> OnStep:
+    def _reporter(self, wishes: Wishes) -> OnStep | None:
+        callback, on_step = wishes.get("callback_on_step_end"), wishes.get("on_step")
+        if callback is None:
+            return on_step
+
         def report(progress: Progress) -> None:
             tensors = {"stage": progress.stage, "z": progress.z, "x0": progress.x0}
             callback(self, progress.call - 1, progress.log_snr, tensors)
@@ -161,15 +229,6 @@ class Imagen:
                 on_step(progress)
 
         return report
-
-
-def off_ground(image: Image.Image, prompt: str) -> Image.Image:
-    """A picture as RGBA: cut out or, with a warning, whole."""
-    try:
-        return cut_out(image)
-    except ValueError as error:
-        warnings.warn(f'"{prompt[:60]}" stays whole: {error}', stacklevel=2)
-        return image.convert("RGBA")
 
 
 def check_output(output_type: str) -> None:
@@ -210,10 +269,9 @@ def choose_seeds(
     return seeds
 
 
-def as_output(image: Tensor, output_type: OutputType) -> Any:  # noqa: ANN401  (PIL, array or tensor)
-    """One picture [3 h w] in [-1, 1] as the caller wants it."""
-    image = image.float().cpu()
+def as_output(image: Image.Image, output_type: OutputType) -> Any:  # noqa: ANN401  (by its type)
+    """One picture as the caller wants it; numbers are those of its pixels, 256 levels."""
     if output_type == "pil":
-        return to_pil(image)
-    image = image / 2 + 0.5
-    return image if output_type == "pt" else image.permute(1, 2, 0).numpy()
+        return image
+    pixels = np.asarray(image, np.float32) / 255
+    return pixels if output_type == "np" else torch.from_numpy(pixels).permute(2, 0, 1)

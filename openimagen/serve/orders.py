@@ -5,19 +5,12 @@ comes out of their ticket as events, each with the order's number.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 from PIL import Image
 
+from openimagen.editing import Source
 
-@dataclass(frozen=True)
-class Source:
-    """A picture of the client's that a new one is made from."""
-
-    picture: Image.Image  # RGB, of any size
-    mask: Image.Image | None = None  # mode L, of the picture's size: 255 where to draw anew
-    strength: float = 0.7  # sigma of the noise that it is taken to, in (0, 1]
-    task: Literal["edit", "upscale"] = "edit"
+__all__ = ["Busy", "Event", "Failed", "Finished", "Order", "Preview", "Queued", "Source"]
 
 
 @dataclass(frozen=True)
