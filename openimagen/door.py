@@ -117,9 +117,12 @@ class Door:
         if finding := self.check_prompt(prompt):
             raise Refused(finding)
 
+    def _is_indecent(self, image: Image.Image) -> bool:
+        return self._nudity.score(image) >= self._nudity.threshold
+
     def flag(self, image: Image.Image) -> str | None:
         """Why a picture is withheld; None if it is not."""
-        if not self.safety.picture_filter or not self._nudity.finds(image):
+        if not self.safety.picture_filter or not self._is_indecent(image):
             return None
         log.warning("a picture of %s was withheld by the picture filter", self.model)
         return WITHHELD

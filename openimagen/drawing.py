@@ -15,9 +15,9 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from openimagen.cascade import Cascade, OnStep
+from openimagen.cascade import Cascade, OnStep, network_calls
 from openimagen.data.images import to_pil
-from openimagen.editing import Known, Source, Start, begin
+from openimagen.editing import Known, Source, Start, begin, ends_of
 from openimagen.text import TextEmbedding
 
 Picture = Float[Tensor, "3 s s"]
@@ -85,7 +85,15 @@ def prepare(
         cascade.stages[number].adjusted(settings[number])
     negative = negative if negative and negative.strip() else None
     known = None if source is None else source.known()
+    if known is not None:
+        ends_of(cascade.stages[0].config.diffusion.schedule, known.strength)
     return Drawing(prompt, seed, [*stages], settings, negative, source, known, latents, below)
+
+
+def calls_of(cascade: Cascade, drawing: Drawing) -> int:
+    """Network calls that the stages ahead of a drawing take."""
+    stages = (cascade.stages[each].adjusted(drawing.settings[each]) for each in drawing.ahead)
+    return sum(network_calls(stage.config.sampling) for stage in stages)
 
 
 def stage_above(cascade: Cascade, side: int, size: int | None) -> int:

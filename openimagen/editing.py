@@ -7,16 +7,19 @@ there (Meng et al., 2022). Inpainting holds each estimate of x0 to the picture w
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from openimagen.cascade import Cascade, PictureNoise, Wrap
+from openimagen.config import Schedule
+from openimagen.data.decode import load, load_rgba
 from openimagen.data.images import to_float, to_tensor
 from openimagen.diffusion import Denoiser, add_noise, sampling_log_snrs
 
@@ -93,6 +96,15 @@ class Source:
         return drawn if self.mask is None else restored(drawn, self.picture, self.mask)
 
 
+def load_mask(source: Path | bytes) -> Image.Image:
+    """Decode a mask: white where to draw anew; of one with transparency, where it is transparent.
+
+    Raises ValueError as `data.decode.load` does.
+    """
+    alpha = load_rgba(source).getchannel("A")
+    return ImageOps.invert(alpha) if alpha.getextrema()[0] < 255 else load(source).convert("L")
+
+
 def is_white(mask: Image.Image) -> Bool[np.ndarray, "h w"]:
     """Where a mask says: draw anew."""
     return np.array(mask.convert("L")) > 127
@@ -102,6 +114,14 @@ def log_snr_of(strength: float) -> float:
     """Where the forward process has sigma = strength: ln((1 - s²) / s²)."""
     rest = 1 - strength**2
     return math.log(rest / strength**2) if rest > 0 else -math.inf
+
+
+def ends_of(schedule: Schedule, strength: float) -> tuple[float, float]:
+    """Log-SNRs that restoring walks between. ValueError for less noise than the schedule has."""
+    first, last = max(log_snr_of(strength), schedule.log_snr_min), schedule.log_snr_max
+    if first >= last:
+        raise ValueError(f"strength {strength} is less noise than the model knows: take more")
+    return first, last
 
 
 @dataclass(frozen=True)
@@ -128,9 +148,7 @@ def begin(cascade: Cascade, number: int, seeds: Sequence[int], knowns: Sequence[
     if number > 0:
         return Start(wrap=wrap)
     schedule = stage.diffusion.schedule
-    ends = (max(log_snr_of(here[0].strength), schedule.log_snr_min), schedule.log_snr_max)
-    if ends[0] >= ends[1]:
-        raise ValueError(f"strength {here[0].strength} is less noise than the model knows")
+    ends = ends_of(schedule, here[0].strength)
     first = sampling_log_snrs(schedule, 1, ends)[0]
     eps = PictureNoise(seeds, number, device).draw(3, side, side)
     z = add_noise(pictures, eps, first.to(device).expand(len(seeds)))

@@ -131,7 +131,7 @@ class Imagen:
 
         Raises ValueError for what is empty, unknown, or a list of a wrong length.
         """
-        return self._draw(check_prompts(prompt), None, wishes)
+        return self.draw(check_prompts(prompt), None, **wishes)
 
     def edit(
         self,
@@ -149,7 +149,7 @@ class Imagen:
         much noise the picture is taken to, sigma of the forward process, in (0, 1]; 0.7, with a
         mask 1, unless given. Raises ValueError as a call does, and for a mask of another size.
         """
-        return self._draw([prompt], Source(picture, mask, strength), wishes)
+        return self.draw([prompt], Source(picture, mask, strength), **wishes)
 
     def vary(
         self, picture: Image.Image, *, strength: float = VARY, **wishes: Unpack[Wishes]
@@ -162,9 +162,11 @@ class Imagen:
 
         Raises ValueError as a call does, and for a picture that is as large already.
         """
-        return self._draw([prompt], Source(picture, task="upscale"), wishes)
+        return self.draw([prompt], Source(picture, task="upscale"), **wishes)
 
-    def _draw(self, prompts: list[str], source: Source | None, wishes: Wishes) -> Output:
+    def draw(
+        self, prompts: Sequence[str], source: Source | None, **wishes: Unpack[Wishes]
+    ) -> Output:
         """Draw each prompt with each seed, a batch at a time; what is refused is not drawn."""
         kind, transparent = wishes.get("output_type", "pil"), wishes.get("transparent", False)
         check_output(kind)
@@ -191,7 +193,9 @@ class Imagen:
             output.add(drawing, passed, kind)
         return output
 
-    def _prepare(self, prompts: list[str], source: Source | None, wishes: Wishes) -> list[Drawing]:
+    def _prepare(
+        self, prompts: Sequence[str], source: Source | None, wishes: Wishes
+    ) -> list[Drawing]:
         count = wishes.get("num_images_per_prompt", 1)
         seeds = choose_seeds(wishes.get("seed"), count, wishes.get("generator"))
         jobs = [(prompt, seed) for prompt in prompts for seed in seeds]

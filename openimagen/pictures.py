@@ -1,22 +1,24 @@
-"""Pictures into files: what `openimagen generate` does between its flags and its report."""
+"""Pictures into files: what `generate`, `edit` and `upscale` do between flags and report."""
 
 import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from openimagen import model_folder
-from openimagen.cascade import Cascade, Progress, network_calls
-from openimagen.imagen import BATCH, Imagen, check_prompts, choose_seeds
+from openimagen.cascade import OnStep, Progress
+from openimagen.door import FORMATS, Safety, format_of
+from openimagen.drawing import calls_of, prepare
+from openimagen.editing import Source
+from openimagen.imagen import BATCH, Imagen, Output, Wishes, check_prompts, choose_seeds
 from openimagen.trace import Trace
 
 Advance = Callable[[int, int], None]
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 NAME_BYTES = 120  # of a prompt, in a file's name
 
 
@@ -34,18 +36,36 @@ class Request:
     sampler: str | None = None
     transparent: bool = False
     trace: Path | None = None
+    source: Source | None = None  # what is edited or raised; prompts may be empty then
+    name: str = "picture"  # of files whose prompt is empty
+    safety: Safety | None = None
+
+    def wishes(self, seeds: list[int], on_step: OnStep) -> Wishes:
+        """The same as `Imagen` takes it."""
+        return {
+            "seed": seeds,
+            "num_images_per_prompt": len(seeds),
+            "num_inference_steps": self.steps,
+            "guidance_scale": self.guidance,
+            "negative_prompt": self.negative,
+            "sampler": self.sampler,
+            "size": self.size,
+            "transparent": self.transparent,
+            "on_step": on_step,
+        }
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """One picture that was written."""
+    """One picture that was written; `file` is None if it was withheld, and `flagged` says why."""
 
-    file: str
+    file: str | None
     prompt: str
     seed: int
     size: int
     model: str
     seconds: float  # until it was drawn, loading included
+    flagged: str | None = None
     trace: str | None = None  # file of the strip, one for the whole request
 
 
@@ -61,56 +81,57 @@ def draw(
     `out` with a picture's suffix is the file (numbered from the second picture on), else a folder.
     Raises ValueError for a wrong request, as far as possible before any work.
     """
-    check_prompts(request.prompts)
+    if request.source is None:
+        check_prompts(request.prompts)
     check_files(out, request.trace)
     if request.transparent:
         check_alpha(out)
     seeds = choose_seeds(request.seed, request.count, None)
     began = time.monotonic()
-    imagen = Imagen.from_pretrained(model, device=device)
-    total, count, trace = calls_of(imagen.cascade, request), 0, Trace()
+    imagen = Imagen.from_pretrained(model, device=device, safety=request.safety)
+    for prompt in request.prompts:
+        imagen.door.refuse(prompt)
     parts = list(batches(request.prompts, seeds))
-
-    def report(progress: Progress) -> None:
-        nonlocal count
-        count += 1
-        if request.trace:
-            trace(progress)
-        if advance:
-            advance(count, total * len(parts))
-
+    report = Report(calls_of_batch(imagen, request) * len(parts), advance)
     drawn: list[Drawn] = []
-    strip = None
+    strip: str | None = None
     for prompts, numbers in parts:
-        output = imagen(
-            prompts,
-            seed=numbers,
-            num_images_per_prompt=len(numbers),
-            num_inference_steps=request.steps,
-            guidance_scale=request.guidance,
-            negative_prompt=request.negative,
-            sampler=request.sampler,
-            size=request.size,
-            transparent=request.transparent,
-            on_step=report,
-        )
+        output = imagen.draw(prompts, request.source, **request.wishes(numbers, report))
         seconds = round(time.monotonic() - began, 2)
         if request.trace and strip is None:
-            strip = str(save(trace.strip(), request.trace))
-        for image, prompt, seed in zip(output.images, output.prompts, output.seeds, strict=True):
-            file = save(image, file_for(out, prompt, seed))
-            drawn.append(Drawn(str(file), prompt, seed, image.width, model, seconds, strip))
+            strip = save_trace(imagen, report.trace, request.trace)
+        for number, (prompt, seed) in enumerate(zip(output.prompts, output.seeds, strict=True)):
+            file = save(output, number, file_for(out, prompt or request.name, seed))
+            width = output[number].width if file else 0
+            flagged = output.flagged[number]
+            drawn.append(Drawn(file, prompt, seed, width, model, seconds, flagged, strip))
     return drawn
 
 
-def calls_of(cascade: Cascade, request: Request) -> int:
+@dataclass
+class Report:
+    """Counts network calls for a progress bar, and keeps what a trace is made of."""
+
+    total: int
+    advance: Advance | None
+    count: int = 0
+    trace: Trace = field(default_factory=Trace)
+
+    def __call__(self, progress: Progress) -> None:
+        """After each call."""
+        self.count += 1
+        self.trace(progress)
+        if self.advance:
+            self.advance(self.count, self.total)
+
+
+def calls_of_batch(imagen: Imagen, request: Request) -> int:
     """Network calls that a batch of the request takes, over all its stages."""
-    settings = cascade.settings(request.size, steps=request.steps, sampler=request.sampler)
-    stages = [
-        cascade.stages[number].adjusted(settings[number])
-        for number in cascade.stages_between(0, request.size)
-    ]
-    return sum(network_calls(stage.config.sampling) for stage in stages)
+    sampling = {"steps": request.steps, "guidance": request.guidance, "sampler": request.sampler}
+    drawing = prepare(
+        imagen.cascade, "", 0, size=request.size, wishes=sampling, source=request.source
+    )
+    return calls_of(imagen.cascade, drawing)
 
 
 def batches(prompts: list[str], seeds: list[int]) -> Iterator[tuple[list[str], list[int]]]:
@@ -123,11 +144,11 @@ def batches(prompts: list[str], seeds: list[int]) -> Iterator[tuple[list[str], l
 
 def check_files(out: Path, trace: Path | None) -> None:
     """ValueError for a place to write to that is no kind of picture, or cannot be written to."""
-    if trace and trace.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{trace}: the trace is written as {', '.join(SUFFIXES)}")
+    if trace and trace.suffix.lower() not in FORMATS:
+        raise ValueError(f"{trace}: the trace is written as {', '.join(FORMATS)}")
     suffix = out.suffix.lower()
-    if suffix not in SUFFIXES and suffix in Image.registered_extensions() and not out.is_dir():
-        raise ValueError(f"{out}: pictures are written as {', '.join(SUFFIXES)}")
+    if suffix not in FORMATS and suffix in Image.registered_extensions() and not out.is_dir():
+        raise ValueError(f"{out}: pictures are written as {', '.join(FORMATS)}")
     folders = [out.parent if is_picture(out) else out, *([trace.parent] if trace else [])]
     for folder in folders:
         there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
@@ -143,15 +164,28 @@ def check_alpha(out: Path) -> None:
 
 def is_picture(out: Path) -> bool:
     """Whether the path names a picture, and not a folder."""
-    return out.suffix.lower() in SUFFIXES and not out.is_dir()
+    return out.suffix.lower() in FORMATS and not out.is_dir()
 
 
-def save(image: Image.Image, path: Path) -> Path:
+def save(output: Output, number: int, path: Path) -> str | None:
     """Write a picture to the path, or a name near it if that is taken; returns where it went."""
+    if output[number] is None:
+        return None
     path.parent.mkdir(parents=True, exist_ok=True)
     free = free_name(path)
-    image.save(free)
-    return free
+    output.save(free, number)
+    return str(free)
+
+
+def save_trace(imagen: Imagen, trace: Trace, path: Path) -> str | None:
+    """Write the strip as pictures are: checked, marked, signed."""
+    passed = imagen.door.let_out({"trace": trace.strip()}, seed=0)
+    if passed.flagged:
+        return None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    free = free_name(path)
+    free.write_bytes(imagen.door.encode(passed.pictures["trace"], format_of(free)))
+    return str(free)
 
 
 def file_for(out: Path, prompt: str, seed: int) -> Path:

@@ -23,9 +23,9 @@ def load(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     return _decoded(source, max_pixels, _to_rgb)
 
 
-def load_rgba(path: Path) -> Image.Image:
+def load_rgba(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode a picture as RGBA, upright; ValueError as of `load`."""
-    return _decoded(path, MAX_PIXELS, lambda image: image.convert("RGBA"))
+    return _decoded(source, max_pixels, lambda image: image.convert("RGBA"))
 
 
 def _decoded(

@@ -10,17 +10,17 @@ import copy
 import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import torch
 
-from openimagen.cascade import Cascade, OnStep, Progress, network_calls
+from openimagen.cascade import Cascade, OnStep, Progress
 from openimagen.data.images import to_pil
 from openimagen.door import Door
-from openimagen.drawing import Picture, advance, prepare
+from openimagen.drawing import Picture, advance, calls_of, prepare
 from openimagen.imagen import MAX_SEED, Imagen
 from openimagen.serve.line import Job, Line
 from openimagen.serve.orders import Busy, Event, Failed, Finished, Order, Preview
@@ -46,7 +46,7 @@ class State:
     ends: Counter[str] = field(default_factory=Counter)  # finished, flagged, failed, late, dropped
     batches: Counter[int] = field(default_factory=Counter)  # by the number of pictures
     stages: Counter[str] = field(default_factory=Counter)  # pictures that went through each
-    seconds: Counter[str] = field(default_factory=Counter)  # that workers spent in each stage
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))  # by stage
 
 
 class Engine:
@@ -272,10 +272,7 @@ def job_of(
         negative=order.negative,
         source=order.source,
     )
-    calls = sum(
-        network_calls(cascade.stages[stage].adjusted(drawing.settings[stage]).config.sampling)
-        for stage in drawing.ahead
-    )
+    calls = calls_of(cascade, drawing)
     return Job(order, number, ticket, key, drawing, calls, deadline)
 
 

@@ -1,5 +1,6 @@
 """The line in front of the engine: bounded, fair between clients, and who can draw together."""
 
+import itertools
 import math
 import time
 from collections.abc import Sequence
@@ -68,23 +69,19 @@ class Line:
             job.came, self._came = self._came, self._came + 1
         self.jobs += jobs
 
-    def wait(self, places: int) -> float:
+    def wait(self, places: int) -> int:
         """Seconds after which so many places may have become free."""
-        return math.ceil(max(1.0, self.pace * places))
+        return max(1, math.ceil(self.pace * places))
 
     def take(self, most: int) -> list[Job]:
         """The jobs whose next stage is to be drawn now, together; they become busy."""
-        free = [
-            job for job in self.jobs if not (job.is_busy or job.is_dropped) and job.drawing.ahead
-        ]
+        free = [job for job in self.jobs if not (job.is_busy or job.is_dropped)]
         free.sort(key=lambda job: (not job.is_started, self.served[job.key], job.came))
         batch = free[:1]
         if batch and not batch[0].is_alone:
             company = batch[0].drawing.company
-            others = (
-                job for job in free[1:] if not job.is_alone and job.drawing.company == company
-            )
-            batch += [job for job, _ in zip(others, range(most - 1), strict=False)]
+            others = (job for job in free[1:] if job.drawing.company == company)
+            batch += itertools.islice((job for job in others if not job.is_alone), most - 1)
         for job in batch:
             job.is_busy = True
             job.began = job.began or time.monotonic()
