@@ -10,6 +10,7 @@ import tarfile
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from typer.testing import CliRunner, Result
 
 from openimagen import model_folder, pictures
 from openimagen.cli import app
+from openimagen.door import Safety
 
 Run = Callable[..., Result]
 
@@ -173,23 +175,29 @@ def test_every_flag_of_generate_reaches_the_drawing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     asked: list[tuple[object, ...]] = []
+    drawn = pictures.Drawn("fox-3.png", "fox", 3, 64, 64, "mine", 0.5, None, "strip.png")
 
     def draw(*request: object) -> list[pictures.Drawn]:
         asked.append(request[:4])
-        return [pictures.Drawn("fox-3.png", "fox", 3, 64, "mine", 0.5, "strip.png")]
+        return [drawn]
 
     monkeypatch.setattr(pictures, "draw", draw)
     words = ["generate", "fox", "cat", "--model", "mine", "-n", "2", "--seed", "3", "--size", "64"]
     words += ["--steps", "9,5", "--guidance", "2.5", "--negative", "grey", "--sampler", "heun"]
     words += ["--out", str(tmp_path), "--trace", "strip.png", "--device", "cpu", "--transparent"]
+    words += ["--without", "picture-filter", "--without", "watermark", "--lists", "own.txt"]
     result = run(*words)
     request = pictures.Request(
         ["fox", "cat"], 2, 3, 64, [9, 5], [2.5], "grey", "heun", True, Path("strip.png")
     )
+    safety = Safety(picture_filter=False, watermark=False, lists=(Path("own.txt"),))
+    request = replace(request, safety=safety)
     assert asked == [("mine", request, tmp_path, "cpu")]
     assert result.stdout == "fox-3.png  64x64  seed 3\nstrip.png  trace\n"
     told = json.loads(run(*words, "--json").stdout)
-    assert told == [vars(pictures.Drawn("fox-3.png", "fox", 3, 64, "mine", 0.5, "strip.png"))]
+    assert told == [
+        vars(pictures.Drawn("fox-3.png", "fox", 3, 64, 64, "mine", 0.5, None, "strip.png"))
+    ]
 
 
 # --- the corpus -----------------------------------------------------------------------------------
