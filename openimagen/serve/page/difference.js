@@ -27,6 +27,7 @@ export function wordsOf({ sigma, caption, without, within }) {
   const words = [`At σ = ${sigma.toFixed(2)} the model saw ${kept} picture and ${percent(sigma * sigma)} noise, by energy. In colour is what it painted otherwise than it was; in grey what it found again.`];
   words.push(`Without the caption ${percent(without)} of the thing came out visibly different${caption ? `, with it ${percent(within)}` : ""}.`);
   if (without < 0.12 && within < 0.12) words.push("So little was lost that both found the same way back. Slide σ further up.");
+  else if (within - without > 0.15) words.push("The caption said something else than the picture, and the model believed the caption.");
   else if (without - within > 0.1) words.push("Where the noise had hidden what it was, the caption told. Without it the model made up something that fits as well.");
   else if (within > 0.5) words.push(caption ? `What stands there is a “${caption}”, but not yours: yours was lost in the noise, and one was painted anew.` : "Yours was lost in the noise, and something else was painted.");
   else words.push("The large shapes outlived the noise and were found again. The detail did not, and was painted anew.");

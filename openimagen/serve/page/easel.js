@@ -107,6 +107,7 @@ export class Easel {
     const works = commissions.map((commission) => {
       const offset = first;
       first += commission.count;
+      if (commissions.length > 1) for (let n = offset; n < first; n += 1) this.set.pictures[n].commission = commission;
       return this.#follow(draw(commission, { signal, calls }), offset, control);
     });
     try {

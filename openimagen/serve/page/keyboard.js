@@ -4,17 +4,17 @@ import { find, isTyping } from "./dom.js";
 
 const VIEWS = ["draw", "edit", "upscale", "explain", "verify"];
 
-// `studio`: {submit, cancel, toggleLock}, each for the view that is seen.
-export function listen({ submit, cancel, toggleLock }) {
+// `go(view)`; submit, cancel and toggleLock are for the view that is seen.
+export function listen({ go, submit, cancel, toggleLock }) {
   const keys = find("keys");
   find("keys-open").addEventListener("click", () => keys.showModal());
   find("keys-close").addEventListener("click", () => keys.close());
 
   const plain = {
-    "/": () => goToPrompt(),
+    "/": () => (go("draw"), find("prompt").select()),
     "?": () => keys.showModal(),
     l: toggleLock,
-    ...Object.fromEntries(VIEWS.map((view, number) => [`${number + 1}`, () => (location.hash = view)])),
+    ...Object.fromEntries(VIEWS.map((view, number) => [`${number + 1}`, () => go(view)])),
   };
 
   document.addEventListener("keydown", (event) => {
@@ -28,9 +28,4 @@ export function listen({ submit, cancel, toggleLock }) {
     event.preventDefault();
     act();
   });
-}
-
-function goToPrompt() {
-  location.hash = "draw";
-  requestAnimationFrame(() => find("prompt").select());
 }

@@ -6,6 +6,8 @@ const AREAS = {
   around: [[0, 0, 1, 0.25], [0, 0.75, 1, 0.25], [0, 0, 0.25, 1], [0.75, 0, 0.25, 1]],
 };
 
+const HALF = 127; // of opaque: from there on a pixel is painted
+
 export class Mask {
   // `changed()`: after every stroke.
   constructor(canvas, changed) {
@@ -19,7 +21,7 @@ export class Mask {
   }
 
   get isEmpty() {
-    return this.strokes.length === 0 || !this.pen.getImageData(0, 0, this.canvas.width, this.canvas.height).data.some((value, place) => place % 4 === 3 && value);
+    return this.strokes.length === 0 || !this.pen.getImageData(0, 0, this.canvas.width, this.canvas.height).data.some((value, place) => place % 4 === 3 && value > HALF);
   }
 
   begin(point) {
@@ -74,6 +76,9 @@ export class Mask {
       for (const [x, y, w, h] of AREAS[area]) pen.fillRect(x * width, y * height, w * width, h * height);
       return;
     }
+    pen.beginPath();
+    pen.arc(...points[0], size / 2, 0, 2 * Math.PI); // a line of no length is not drawn
+    pen.fill();
     pen.lineWidth = size;
     pen.lineCap = pen.lineJoin = "round";
     pen.beginPath();
@@ -89,7 +94,7 @@ export class Mask {
     pen.drawImage(this.canvas, 0, 0, width, height);
     const image = pen.getImageData(0, 0, width, height);
     for (let place = 0; place < image.data.length; place += 4) {
-      const painted = image.data[place + 3] > 127;
+      const painted = image.data[place + 3] > HALF;
       image.data.fill(255, place, place + 3);
       image.data[place + 3] = painted ? 0 : 255;
     }

@@ -54,13 +54,17 @@ function show() {
   fillStrip(picture, set.stages ?? [], (blob) => see(image, blob));
 }
 
-function factsOf({ seed, side, blob }) {
-  const { fields } = set.commission;
+const commissionOf = (picture) => picture.commission ?? set.commission;
+
+function factsOf(picture) {
+  const { seed, side, blob } = picture;
+  const { fields } = commissionOf(picture);
   const rows = [
     ["Size", side ? `${side} × ${side}` : fields.size],
     ["Seed", seed ?? fields.seed],
     ["Steps", fields.steps && [fields.steps].flat().join(", ")],
     ["Guidance", fields.guidance && [fields.guidance].flat().join(", ")],
+    ["Words", picture.commission && (fields.prompt || "none")],
     ["Leave out", fields.negative_prompt],
     ["Strength", fields.strength],
     ["File", `${ending(blob.type).toUpperCase()}, ${Math.ceil(blob.size / 1000)} kB, signed`],
@@ -83,9 +87,9 @@ function buttons(picture) {
 }
 
 // The wish for this one picture: its own seed, alone.
-function codeOf({ seed }) {
-  const { path, fields, files } = set.commission;
-  return { path, files, fields: { ...fields, n: 1, seed: seed ?? fields.seed } };
+function codeOf(picture) {
+  const { path, fields, files } = commissionOf(picture);
+  return { path, files, fields: { ...fields, n: 1, seed: picture.seed ?? fields.seed } };
 }
 
 function save() {

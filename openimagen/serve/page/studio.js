@@ -91,14 +91,20 @@ function go(view) {
   showView();
 }
 
+let shown;
+
+// Shows the view in the address; false if it is there already.
 function showView() {
   const view = current();
+  if (view === shown) return false;
+  shown = view;
   for (const name of VIEWS) find(`view-${name}`).hidden = name !== view;
   for (const link of document.querySelectorAll(".views a")) {
     if (link.hash === `#${view}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
   document.title = view === "draw" ? "openimagen studio" : `${view[0].toUpperCase()}${view.slice(1)} · openimagen studio`;
+  return true;
 }
 
 // The big question, while nothing is drawn.
@@ -112,6 +118,7 @@ const forms = { draw: compose, edit, upscale };
 const seeds = { draw: compose.seed, edit: edit.seed, explain: explain.seed };
 
 listen({
+  go,
   submit: () => (current() === "explain" ? explain.restore() : forms[current()]?.submit()),
   cancel: () => easels[current()].forEach((one) => one.cancel()),
   toggleLock() {
@@ -142,7 +149,11 @@ async function meet() {
 
 async function start() {
   onKeyWanted(askForKey);
-  addEventListener("hashchange", () => (showView(), scrollTo(0, 0), find("main").focus({ preventScroll: true })));
+  addEventListener("hashchange", () => {
+    if (!showView()) return;
+    scrollTo(0, 0);
+    find("main").focus({ preventScroll: true });
+  });
   for (const event of ["dragover", "drop"]) addEventListener(event, (drag) => drag.preventDefault()); // a miss must not leave the page
   showView();
   welcome(true);
