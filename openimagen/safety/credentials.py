@@ -24,6 +24,7 @@ DRAWN, COMPOSED = (
     SOURCES + "trainedAlgorithmicMedia",
     SOURCES + "compositeWithTrainedAlgorithmicMedia",
 )
+REMAINS = b"c2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x008\x9bq"  # how a store of credentials begins
 LONGEST = 200  # characters of anything that a file says, as we tell it
 
 OFFLINE = {
@@ -155,6 +156,9 @@ def verify(data: bytes, mime: str, anchors: Path | None = None) -> Credentials:
             report, store = json.loads(reader.json()), BytesIO()
             reader.resource_to_stream(f"self#jumbf=/c2pa/{report['active_manifest']}", store)
     except c2pa.C2paError.ManifestNotFound:
+        if REMAINS in data:
+            loose = "its credentials cannot be read: what is left of them lies loose in the file"
+            return Credentials("tampered", problems=(loose,))
         return Credentials("none")
     except c2pa.C2paError as error:
         return without_report(data, mime, reason_of(error))
@@ -174,9 +178,10 @@ def judge(report: dict[str, Any], chain: Sequence[str], *, trusting: bool) -> Cr
     faults = {code for code in failures if not code.startswith(DOUBTS)}
     worst_first = sorted(failures, key=lambda code: code not in faults)
     problems = [WORDS.get(code, f"{failures[code]} ({code})") for code in worst_first]
-    if "claimSignature.validated" not in success and not faults:
-        faults.add("")
-        problems.append("the signature could not be confirmed")
+    if "claimSignature.validated" not in success:
+        chain = ()  # whoever that names, they did not sign this
+        problems += [] if faults else ["the signature could not be confirmed"]
+        faults.add("unsigned")
     bound = any(map(BOUND.fullmatch, success))
     if not bound and not faults:
         problems.append("nothing ties the credentials to this very picture")

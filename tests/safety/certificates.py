@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 from PIL import Image
 
+from openimagen.safety.credentials import Claim, Signer
+
 NOW = dt.datetime.now(dt.UTC)
 Usages = tuple[x509.ObjectIdentifier, ...]
 EMAIL = (ExtendedKeyUsageOID.EMAIL_PROTECTION,)
@@ -103,3 +105,17 @@ def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
     file = BytesIO()
     image.save(file, kind)
     return file.getvalue()
+
+
+ROOT_KEY, KEY = new_key(), new_key()  # of the example authority, and of who it vouches for
+ROOT = issue("root", ROOT_KEY, "root", ROOT_KEY, is_root=True, ends=3000)
+CLAIM = Claim("emoji", "0.1.0", dt.datetime(2026, 3, 4, 5, 6, 7, tzinfo=dt.UTC))
+
+
+def operators(
+    folder: Path, ends: float = 300, usages: Usages = EMAIL, ocsp: str | None = None
+) -> Signer:
+    """A signer that the example authority vouches for; its files are left in the folder."""
+    leaf = issue("signer", KEY, "root", ROOT_KEY, ends=ends, usages=usages, ocsp=ocsp)
+    chain = write_chain(folder / "chain.pem", leaf, ROOT)
+    return Signer.load(chain, write_key(folder / "key.pem", KEY))

@@ -1,5 +1,6 @@
 """One's own certificate is checked before it signs; the self-made one is private and lasts."""
 
+import base64
 import datetime as dt
 import os
 import re
@@ -9,23 +10,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from certificates import Key, issue, new_key, write_chain, write_key
+from certificates import ROOT, ROOT_KEY, Key, issue, new_key, write_chain, write_key
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from openimagen.safety import certificate
-from openimagen.safety.certificate import local_identity, read_identity
-
-ROOT_KEY = new_key()
-ROOT = issue("root", ROOT_KEY, "root", ROOT_KEY, is_root=True, ends=3000)
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    return tmp_path / "data" / "openimagen" / "credentials"
+from openimagen.safety.certificate import (
+    find_chain,
+    local_identity,
+    read_certificates,
+    read_identity,
+)
 
 
 def pair(folder: Path, key: Key, *, form: PrivateFormat = PrivateFormat.PKCS8) -> tuple[Path, Path]:
@@ -234,7 +231,7 @@ def test_a_damaged_one_is_told_not_replaced(damage: str, home: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_is_told_with_the_ways_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "data").write_text("a file in the way")
     with pytest.raises(ValueError, match="set XDG_DATA_HOME, or turn content credentials off"):
@@ -243,3 +240,27 @@ def test_a_folder_that_cannot_be_is_told_with_the_ways_out(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     local_identity()
     assert (tmp_path / "home/.local/share/openimagen/credentials/signing.pem").is_file()
+
+
+def test_certificates_are_found_among_bytes_and_damaged_ones_passed_over() -> None:
+    leaf = issue("signer", new_key(), "root", ROOT_KEY)
+    der, above = (each.public_bytes(Encoding.DER) for each in (leaf, ROOT))
+    serial = str(leaf.serial_number)
+    signer, root = "CN=signer,O=Example Studio", "CN=root,O=Example Studio"
+    assert find_chain(b"\x30\x82" * 9 + der + b"..." + above + b"...", serial) == (signer, root)
+    assert find_chain(der, serial) == (signer,)
+    assert find_chain(der, serial, [ROOT]) == (signer, root)
+    assert find_chain(above, serial) == ()
+    for at in range(len(der)):
+        damaged = der[:at] + bytes([der[at] ^ 3]) + der[at + 1 :]
+        assert len(find_chain(damaged + above, serial)) <= 2
+
+
+def test_a_root_whose_names_are_damaged_is_no_anchor(tmp_path: Path) -> None:
+    der = ROOT.public_bytes(Encoding.DER)
+    at = der.index(b"Example Studio") - 2
+    damaged = base64.encodebytes(der[:at] + b"\x02" + der[at + 1 :])
+    pem = b"-----BEGIN CERTIFICATE-----\n" + damaged + b"-----END CERTIFICATE-----\n"
+    (tmp_path / "root.pem").write_bytes(pem)
+    with pytest.raises(ValueError, match="damaged certificate"):
+        read_certificates(tmp_path / "root.pem")

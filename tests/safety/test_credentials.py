@@ -1,18 +1,15 @@
-"""What is signed reads as it was written, and any change of picture or note is seen."""
+"""What is signed reads as it was written, and tells whom it is signed by."""
 
 import json
-import random
 import socket
-import struct
 import subprocess
 import sys
 import threading
 import time
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import timedelta, timezone
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import BytesIO
 from pathlib import Path
@@ -21,13 +18,17 @@ import c2pa
 import numpy as np
 import pytest
 from certificates import (
-    EMAIL,
+    CLAIM,
+    KEY,
     KINDS,
+    ROOT,
+    ROOT_KEY,
     Key,
     Usages,
     encoded,
     issue,
     new_key,
+    operators,
     picture,
     write_chain,
     write_key,
@@ -36,36 +37,14 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from PIL import Image
 
-from openimagen.safety.credentials import Claim, Signer, manifest, verify
+from openimagen.safety.credentials import Signer, manifest, verify
 
-WHEN = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
-CLAIM = Claim("emoji", "0.1.0", WHEN)
-ROOT_KEY, KEY = new_key(), new_key()
-ROOT = issue("root", ROOT_KEY, "root", ROOT_KEY, is_root=True, ends=3000)
+WHEN = CLAIM.when
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    return tmp_path / "data/openimagen/credentials"
-
-
-@pytest.fixture
-def signer(home: Path) -> Signer:
-    return Signer.load()
-
-
-@pytest.fixture
-def anchors(tmp_path: Path) -> Path:
-    return write_chain(tmp_path / "root.pem", ROOT)
-
-
-def operators(
-    folder: Path, ends: float = 300, usages: Usages = EMAIL, ocsp: str | None = None
-) -> Signer:
-    leaf = issue("signer", KEY, "root", ROOT_KEY, ends=ends, usages=usages, ocsp=ocsp)
-    chain = write_chain(folder / "chain.pem", leaf, ROOT)
-    return Signer.load(chain, write_key(folder / "key.pem", KEY))
+def _at_home(home: Path) -> None:
+    """Nothing here touches the user's own."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -176,133 +155,6 @@ def test_a_certificate_that_runs_out_takes_the_trust_not_the_picture(
     assert found.model == "emoji"
     with pytest.raises(ValueError, match="check the certificate's dates"):
         signer.sign(plain, "image/png", CLAIM)
-
-
-def chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at = 8
-    while at < len(png):
-        (length,) = struct.unpack(">I", png[at : at + 4])
-        yield png[at + 4 : at + 8], png[at + 8 : at + 8 + length]
-        at += 12 + length
-
-
-def from_chunks(parts: list[tuple[bytes, bytes]]) -> bytes:
-    """A PNG with right checksums, so that nothing but the credentials can tell."""
-    packed = (
-        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-        for name, body in parts
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
-
-
-def tampered(signed: bytes, other: bytes, how: str) -> bytes:
-    """A signed PNG with something done to it; `other` is another one."""
-    parts = list(chunks(signed))
-    where = [name for name, _ in parts].index(b"caBX")
-    note = parts[where][1]
-    if how == "a pixel changed":
-        with Image.open(BytesIO(signed)) as image:
-            image.putpixel((3, 3), (1, 2, 3))
-            pixels = dict(chunks(encoded(image)))[b"IDAT"]
-        parts = [(name, pixels if name == b"IDAT" else body) for name, body in parts]
-    elif how == "another's pixels":
-        parts[[name for name, _ in parts].index(b"IDAT")] = (b"IDAT", dict(chunks(other))[b"IDAT"])
-    elif how == "another's credentials":
-        parts[where] = (b"caBX", dict(chunks(other))[b"caBX"])
-    elif how == "a chunk added":
-        parts.insert(where + 1, (b"tEXt", b"Comment\0hello"))
-    elif how == "chunks swapped":
-        parts[where], parts[where + 1] = parts[where + 1], parts[where]
-    elif how == "something after the end":
-        return signed + b"\0"
-    elif how == "the model renamed":
-        parts[where] = (b"caBX", note.replace(b"emoji", b"other"))
-    elif how == "the day changed":
-        parts[where] = (b"caBX", note.replace(b"2026-03-04", b"2026-03-05"))
-    elif how == "drawn turned into taken":
-        parts[where] = (
-            b"caBX",
-            note.replace(b"trainedAlgorithmicMedia", b"digitalCapture" + b"/" * 9),
-        )
-    elif how == "the signature changed":
-        at = note.rindex(b"\x58\x40") + 2  # the last string of 64 bytes: r, then s
-        parts[where] = (b"caBX", note[:at] + bytes([note[at] ^ 1]) + note[at + 1 :])
-    elif how == "the note cut":
-        parts[where] = (b"caBX", note[: len(note) // 2])
-    elif how == "the file cut":
-        return signed[:-30]
-    return from_chunks(parts)
-
-
-TAMPERING = {
-    "a pixel changed": "the picture was changed",
-    "another's pixels": "the picture was changed",
-    "another's credentials": "another picture's",
-    "a chunk added": "the picture was changed",
-    "chunks swapped": "the picture was changed",
-    "something after the end": "the picture was changed",
-    "the model renamed": "what the credentials say was changed",
-    "the day changed": "what the credentials say was changed",
-    "drawn turned into taken": "what the credentials say was changed",
-    "the signature changed": "the signature is not of these credentials",
-    "the note cut": "cannot be read",
-    "the file cut": "cannot be read",
-}
-
-
-@pytest.mark.parametrize("how", TAMPERING)
-@pytest.mark.parametrize("trusting", [False, True])
-def test_tampering_is_seen(tmp_path: Path, anchors: Path, how: str, trusting: bool) -> None:
-    signer = operators(tmp_path)
-    signed = signer.sign(encoded(picture()), "image/png", CLAIM)
-    other = signer.sign(encoded(picture().rotate(90)), "image/png", CLAIM)
-    assert from_chunks(list(chunks(signed))) == signed
-    found = verify(tampered(signed, other, how), "image/png", anchors if trusting else None)
-    assert found.status == "tampered"
-    assert TAMPERING[how] in found.problems[0]
-    if TAMPERING[how] != "the picture was changed" and how != "another's credentials":
-        assert (found.model, found.when) == (None, None)  # a changed note is not repeated
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_whatever_is_done_to_the_bytes_there_is_an_answer(signer: Signer, kind: str) -> None:
-    """No crash, no hang; never trusted; and no other model or day than was signed."""
-    signed = signer.sign(encoded(picture(16), kind), KINDS[kind], CLAIM)
-    lot = random.Random(kind)
-    seen = set()
-    for _ in range(150):
-        began = time.monotonic()
-        try:
-            found = verify(mutated(signed, lot), KINDS[kind])
-        except ValueError as error:
-            assert "\n" not in str(error)
-        else:
-            seen.add(found.status)
-            assert found.status != "trusted"
-            assert found.model in (None, "emoji")
-            assert found.when in (None, WHEN)
-            assert all(each.isprintable() for each in (*found.problems, *found.chain))
-        assert time.monotonic() - began < 2
-    assert "tampered" in seen
-
-
-def mutated(data: bytes, lot: random.Random) -> bytes:
-    """Bits flipped, a piece cut out, doubled, zeroed or made noise."""
-    at, size = lot.randrange(len(data)), lot.choice([1, 1, 2, 8, 64, 500])
-    head, piece, tail = data[:at], data[at : at + size], data[at + size :]
-    how = lot.randrange(5)
-    if how == 0:
-        return head + bytes([data[at] ^ 1 << lot.randrange(8)]) + data[at + 1 :]
-    return head + (b"", piece * 2, bytes(len(piece)), lot.randbytes(len(piece)))[how - 1] + tail
-
-
-def test_any_change_outside_the_note_is_seen(signer: Signer) -> None:
-    signed = signer.sign(encoded(picture(16)), "image/png", CLAIM)
-    start = signed.index(b"caBX") - 4
-    (length,) = struct.unpack(">I", signed[start : start + 4])
-    for at in [*range(8, start), *range(start + 12 + length, len(signed), 3)]:
-        changed = signed[:at] + bytes([signed[at] ^ 16]) + signed[at + 1 :]
-        assert verify(changed, "image/png").status == "tampered", at
 
 
 @pytest.mark.parametrize("data", [b"", b"hello world" * 40, b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"])
