@@ -182,6 +182,16 @@ def test_it_is_renewed_in_time(
     assert local_identity().chain == later.chain
 
 
+def test_of_two_that_write_at_once_the_first_stays(tmp_path: Path) -> None:
+    path = tmp_path / "signing.pem"
+    certificate.create(path, b"first")
+    certificate.create(path, b"second")
+    assert path.read_bytes() == b"first"
+    certificate.replace(path, b"third")
+    assert path.read_bytes() == b"third"
+    assert [*tmp_path.iterdir()] == [path]
+
+
 def test_processes_that_start_at_once_agree_on_one(home: Path) -> None:
     program = (
         "import sys; from openimagen.safety.certificate import local_identity; "
@@ -236,6 +246,7 @@ def test_a_folder_that_cannot_be_is_told_with_the_ways_out(
     (tmp_path / "data").write_text("a file in the way")
     with pytest.raises(ValueError, match="set XDG_DATA_HOME, or turn content credentials off"):
         local_identity()
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_DATA_HOME", "relative/is/ignored")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     local_identity()

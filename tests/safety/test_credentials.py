@@ -37,7 +37,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from PIL import Image
 
-from openimagen.safety.credentials import Signer, manifest, verify
+from openimagen.safety.credentials import SOURCES, Signer, manifest, verify
 
 WHEN = CLAIM.when
 
@@ -171,6 +171,34 @@ def test_a_picture_of_another_kind_is_named() -> None:
         verify(encoded(picture(), "JPEG"), "image/png")
 
 
+def foreign(folder: Path, note: dict[str, object], parent: bytes | None = None) -> bytes:
+    """A picture signed by another program; `parent` is what it was made from."""
+    operators(folder)
+    files = [(folder / name).read_bytes() for name in ("chain.pem", "key.pem")]
+    builder = c2pa.Builder({"claim_generator_info": [{"name": "Camera"}], **note})
+    if parent:
+        builder.set_intent(c2pa.C2paBuilderIntent.EDIT)
+        builder.add_ingredient({"relationship": "parentOf"}, "image/png", BytesIO(parent))
+    signed, info = BytesIO(), c2pa.C2paSignerInfo("es256", *files, None)
+    builder.sign(c2pa.Signer.from_info(info), "image/png", BytesIO(encoded(picture())), signed)
+    return signed.getvalue()
+
+
+def test_other_programs_pictures_are_not_said_to_be_a_models(
+    signer: Signer, tmp_path: Path, anchors: Path
+) -> None:
+    taken = {
+        "action": "c2pa.created",
+        "digitalSourceType": SOURCES + "digitalCapture",
+        "softwareAgent": {"name": "Camera"},
+    }
+    note = {"assertions": [{"label": "c2pa.actions.v2", "data": {"actions": [taken]}}]}
+    ours = signer.sign(encoded(picture()), "image/png", CLAIM)
+    for theirs in (foreign(tmp_path, note), foreign(tmp_path, {}, parent=ours)):
+        found = verify(theirs, "image/png", anchors)
+        assert (found.status, found.generator, found.model) == ("trusted", "Camera", None)
+
+
 def test_credentials_are_replaced_not_heaped(signer: Signer) -> None:
     plain = encoded(picture())
     once = signer.sign(plain, "image/png", CLAIM)
@@ -183,6 +211,7 @@ def test_times_are_told_in_utc_and_need_their_zone(signer: Signer) -> None:
     plain, east = encoded(picture()), WHEN.astimezone(timezone(timedelta(hours=9)))
     signed = signer.sign(plain, "image/png", replace(CLAIM, when=east))
     assert verify(signed, "image/png").when == WHEN
+    assert manifest(replace(CLAIM, when=east)) == manifest(CLAIM)
     with pytest.raises(ValueError, match=r"datetime.now\(UTC\)"):
         signer.sign(plain, "image/png", replace(CLAIM, when=WHEN.replace(tzinfo=None)))
 

@@ -97,6 +97,7 @@ def test_greys_of_more_bits_are_scaled_not_cut_off(kind: type[np.generic], top: 
     assert np.abs(seen.ravel() - np.arange(256)).max() <= 1
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_float_picture_that_is_no_number_has_a_score(filter_: NudityFilter) -> None:
     odd = np.array([[np.nan, np.inf], [-np.inf, 0]], dtype=np.float32)
     assert 0 <= filter_.score(Image.fromarray(odd)) <= 1
