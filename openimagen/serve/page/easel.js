@@ -19,7 +19,8 @@ export class Easel {
     this.after = make("div", { className: "after row", hidden: true });
     walkable(this.grid);
     root.classList.add("easel");
-    root.append(make("div", { className: "status-bar" }, this.status, this.cancelButton), this.notice.element, this.grid, this.after);
+    this.bar = make("div", { className: "status-bar" }, this.status, this.cancelButton);
+    root.append(this.bar, this.notice.element, this.grid, this.after);
   }
 
   get isBusy() {
@@ -42,7 +43,7 @@ export class Easel {
       for (;;) {
         this.#begin({ ...set, commission: commissions[0] }, count, labels);
         this.status.textContent = `Drawing ${plural(count, "picture")} …`;
-        this.grid.scrollIntoView({ block: "nearest", behavior: "smooth" });
+        this.bar.scrollIntoView({ block: "nearest", behavior: "smooth" });
         try {
           await this.#carryOut(commissions, calls, control);
           break;
