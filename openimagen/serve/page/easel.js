@@ -43,14 +43,16 @@ export class Easel {
       for (;;) {
         this.#begin({ ...set, commission: commissions[0] }, count, labels);
         this.status.textContent = `Drawing ${plural(count, "picture")} …`;
-        this.bar.scrollIntoView({ block: "nearest", behavior: "smooth" });
+        this.bar.scrollIntoView({ block: "nearest" });
         try {
           await this.#carryOut(commissions, calls, control);
           break;
         } catch (trouble) {
           if (trouble.kind !== "busy") throw trouble;
           this.status.textContent = "Waiting …";
+          this.cancelButton.hidden = true; // there is another beside the countdown
           await this.notice.countdown(trouble, control.signal, () => control.abort(new Cancelled()));
+          this.cancelButton.hidden = false;
         }
       }
       this.set.seconds = (performance.now() - started) / 1000;
@@ -156,9 +158,9 @@ export class Easel {
   }
 
   #fail(trouble, control, again) {
-    for (const tile of this.tiles ?? []) tile.stopped();
-    this.grid.setAttribute("aria-busy", "false");
     if (this.control !== control) return; // another drawing has begun
+    for (const tile of this.tiles) tile.stopped();
+    this.grid.setAttribute("aria-busy", "false");
     const gone = trouble instanceof Cancelled;
     this.status.textContent = gone ? "Cancelled" : "";
     if (!this.set.pictures.some(({ blob, frames }) => blob || frames.length)) this.grid.replaceChildren();

@@ -44,7 +44,7 @@ export class Explain {
     this.restored.clear();
     for (const canvas of [find("lab-x"), this.lost]) paint(canvas, this.x);
     this.#noise();
-    find("step-dissolve").scrollIntoView({ block: "start", behavior: "smooth" });
+    find("step-dissolve").scrollIntoView({ block: "start" });
   }
 
   get sigma() {

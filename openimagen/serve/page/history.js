@@ -80,20 +80,21 @@ function sizeOf({ pictures, commission }) {
   return [...blobs, ...Object.values(commission.files)].reduce((sum, blob) => sum + (blob?.size ?? 0), 0);
 }
 
-// The picture as the server sent it; its frames made small.
+// The picture as the server sent it, with a thumb; its frames made small.
 async function slim(picture) {
   const frames = await Promise.all(picture.frames.map(async (frame) => ({ ...frame, blob: await shrunk(frame.blob) })));
-  return { ...picture, frames };
+  return { ...picture, frames, thumb: picture.blob && (await shrunk(picture.blob)) };
 }
 
 async function shrunk(blob) {
   const bitmap = await createImageBitmap(blob);
-  const { width } = bitmap;
-  if (width <= FRAME_SIDE) return bitmap.close(), blob;
-  const canvas = new OffscreenCanvas(FRAME_SIDE, FRAME_SIDE);
+  const scale = FRAME_SIDE / Math.max(bitmap.width, bitmap.height);
+  if (scale >= 1) return bitmap.close(), blob;
+  const [width, height] = [bitmap.width, bitmap.height].map((length) => Math.max(1, Math.round(length * scale)));
+  const canvas = new OffscreenCanvas(width, height);
   const pen = canvas.getContext("2d");
   pen.imageSmoothingQuality = "high";
-  pen.drawImage(bitmap, 0, 0, FRAME_SIDE, FRAME_SIDE);
+  pen.drawImage(bitmap, 0, 0, width, height);
   bitmap.close();
   return canvas.convertToBlob({ type: "image/webp", quality: 0.9 });
 }

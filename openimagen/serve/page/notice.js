@@ -32,12 +32,12 @@ export class Notice {
     this.hide();
     this.element.dataset.kind = trouble.kind ?? "broken";
     this.title.textContent = TITLES[trouble.kind] ?? TITLES.broken;
-    this.text.textContent = trouble.message;
+    this.text.textContent = sentence(trouble.message);
     const buttons = [["Dismiss", () => this.hide(), "pill"]];
     if (again && trouble.kind !== "refused" && trouble.kind !== "wrong") buttons.unshift(["Try again", again, "primary"]);
     this.#offer(buttons);
     this.element.hidden = false;
-    this.element.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    this.element.scrollIntoView({ block: "nearest" });
     if (trouble.kind === "away") this.#lookOut();
   }
 
@@ -79,4 +79,5 @@ export class Notice {
   }
 }
 
-const sentence = (text) => (/[.!?]$/.test(text) ? text : `${text}.`);
+// Servers say things in passing: "the queue is full".
+const sentence = (text) => text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");

@@ -76,7 +76,7 @@ function troubleOf(answer, { message, code }) {
 
 // A trouble that came inside an answer that began well.
 export function troubleSaid({ message, code, type } = {}) {
-  if (code === "content_policy_violation") return new Trouble("refused", message ?? "");
+  if (code === "content_policy_violation") return new Trouble("refused", message || "The server does not say why.");
   if (type === "server_error" || !message) return new Trouble("broken", message ?? BROKEN);
   return new Trouble("wrong", message);
 }

@@ -79,7 +79,7 @@ function buttons(picture) {
     button("Download", "download", save, { className: "primary", id: "sheet-download" }),
     button("Edit", "edit", then(actions.edit), { className: "pill", id: "sheet-edit" }),
     button("More like this", "grid", then(actions.more), { className: "pill" }),
-    button("Same settings", "again", then(actions.again), { className: "pill" }),
+    ...(set.form && set.kind !== "explain" ? [button("Same settings", "again", then(actions.again), { className: "pill" })] : []),
     ...(largest ? [] : [button("Upscale", "upscale", then(actions.upscale), { className: "pill" })]),
     button("Explain", "explain", then(actions.explain), { className: "pill" }),
     button("Code", "code", () => code.open(codeOf(picture)), { className: "pill", id: "sheet-code" }),

@@ -13,6 +13,7 @@ export class Shelf {
     this.root = root;
     this.opened = opened;
     this.sets = [];
+    this.cards = new Map(); // by the sets' ids
     this.list = make("ul", { className: "cards-row" });
     this.clearButton = button("Delete all", "delete", () => this.#clear());
     root.append(
@@ -23,9 +24,9 @@ export class Shelf {
   }
 
   async load() {
-    for (const { pictures } of this.sets) for (const { blob } of pictures) if (blob) forget(blob);
     this.sets = await history.all();
-    this.list.replaceChildren(...this.sets.map((set) => this.#card(set)));
+    for (const set of this.sets) if (!this.cards.has(set.id)) this.cards.set(set.id, this.#card(set));
+    this.list.replaceChildren(...this.sets.map(({ id }) => this.cards.get(id)));
     this.root.hidden = this.sets.length === 0;
     return this.sets.length;
   }
@@ -38,9 +39,9 @@ export class Shelf {
 
   #card(set) {
     const shown = set.pictures.filter(({ blob }) => blob).slice(0, THUMBS);
-    const thumbs = shown.map(({ blob }) => {
+    const thumbs = shown.map(({ blob, thumb }) => {
       const image = make("img", { alt: "", loading: "lazy" });
-      see(image, blob);
+      see(image, thumb ?? blob);
       return image;
     });
     const title = set.title || set.prompt || "No words";
@@ -56,8 +57,9 @@ export class Shelf {
     return make("li", { className: "card" }, open, drop);
   }
 
-  async #remove({ id }) {
+  async #remove({ id, pictures }) {
     const place = this.sets.findIndex((set) => set.id === id);
+    for (const { thumb } of pictures) if (thumb) forget(thumb);
     await history.remove(id);
     await this.load();
     const cards = this.list.querySelectorAll(".card-open");
@@ -87,7 +89,7 @@ const STEPS = [[60, "second"], [60, "minute"], [24, "hour"], [7, "day"], [Infini
 
 function ago(when) {
   let span = (Date.now() - when) / 1000;
-  if (span < 45) return "just now";
+  if (span < 60) return "just now";
   for (const [size, unit] of STEPS) {
     if (span < size) return `${plural(Math.max(1, Math.round(span)), unit)} ago`;
     span /= size;

@@ -44,7 +44,7 @@ async function keep(set) {
 // What can be done with a whole set.
 function offer(set) {
   easel.after.replaceChildren(
-    button("Draw again", "again", () => compose.submit()),
+    ...(set.form ? [button("Draw again", "again", () => compose.submit())] : []),
     button("Code", "code", () => code.open(set.commission)),
   );
   easel.after.hidden = false;
@@ -54,7 +54,7 @@ function offer(set) {
 function reopen(set) {
   const view = { edit, upscale }[set.kind];
   go(view ? set.kind : "draw");
-  scrollTo({ top: 0, behavior: "smooth" });
+  scrollTo({ top: 0 });
   if (view) return view.restore(set);
   welcome(false);
   if (set.form) compose.write(set.form);
@@ -78,7 +78,7 @@ sheet.setActions({
   edit: (set, { blob, side }) => (go("edit"), edit.take(blob, set.prompt, side)),
   upscale: (set, { blob }) => (go("upscale"), upscale.take(blob, set.prompt)),
   explain: (set, { blob }) => (go("explain"), explain.take(blob, set.prompt)),
-  again: (set, { seed }) => reopen({ ...set, form: set.form && { ...set.form, seed } }),
+  again: (set, { seed }) => reopen({ ...set, form: { ...set.form, seed } }),
   more: moreLike,
 });
 
