@@ -1,0 +1,203 @@
+"""From orders to answers: hand them in, wait as long as the client does, send the pictures."""
+
+import asyncio
+import base64
+import secrets
+import time
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fastapi import Request
+from PIL import Image
+from pydantic import BaseModel, ConfigDict
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import Receive
+
+from openimagen.serve.bodies import Wishes
+from openimagen.serve.errors import Refusal
+from openimagen.serve.orders import Busy, Failed, Finished, Order, Source
+from openimagen.serve.service import Service
+
+if TYPE_CHECKING:
+    from openimagen.serve.ticket import Ticket
+
+T = TypeVar("T")
+
+
+class Picture(BaseModel):
+    """One picture; without one, `flagged` says why it was withheld."""
+
+    model_config = ConfigDict(extra="forbid")
+    b64_json: str | None = None
+    url: str | None = None
+    seed: int
+    flagged: str | None
+
+
+class Answer(BaseModel):
+    """The pictures of a request, and what was asked for and not done."""
+
+    model_config = ConfigDict(extra="forbid")
+    created: int
+    data: list[Picture]
+    output_format: str
+    size: str
+    background: str
+    notes: list[str]
+
+
+def orders_of(service: Service, wishes: Wishes, sources: Sequence[Source | None]) -> list[Order]:
+    """One order for each picture: n of each source, or n from nothing."""
+    service.check_model(wishes.model)
+    if wishes.is_transparent and wishes.format == "jpeg":
+        message = "JPEG knows no transparency: ask for output_format png or webp"
+        raise Refusal(400, message, param="background", code="invalid_value")
+    check_steps(service, wishes)
+    seed = secrets.randbelow(2**31) if wishes.seed is None else wishes.seed
+    return [
+        Order(
+            prompt=getattr(wishes, "prompt", ""),
+            seed=seed + number,
+            size=service.side(wishes.size),
+            steps=None if wishes.steps is None else tuple(wishes.steps),
+            guidance=None if wishes.guidance is None else tuple(wishes.guidance),
+            negative=getattr(wishes, "negative_prompt", None),
+            sampler=wishes.sampler,
+            transparent=wishes.is_transparent,
+            partials=(wishes.partial_images or 0) if wishes.stream else 0,
+            source=source,
+        )
+        for source in sources
+        for number in range(wishes.count)
+    ]
+
+
+def check_steps(service: Service, wishes: Wishes) -> None:
+    """Refusal for more steps than this server takes."""
+    most = service.config.limits.steps
+    if wishes.steps and max(wishes.steps) > most:
+        raise Refusal(400, f"steps: at most {most} of a stage", param="steps", code="invalid_value")
+
+
+def hand_in(service: Service, orders: Sequence[Order], who: str) -> "Ticket":
+    """The engine's ticket for orders. Refusal if it will not have them."""
+    engine = service.at_work()
+    try:
+        ticket = engine.submit(orders, who)
+    except ValueError as error:
+        refused = hasattr(error, "finding")
+        code, param = ("content_policy_violation", "prompt") if refused else ("invalid_value", None)
+        raise Refusal(400, str(error), param=param, code=code) from None
+    except Busy as busy:
+        raise Refusal(429, str(busy), code="queue_full", retry_after=busy.retry_after) from None
+    service.buckets.pay(who, len(orders) - 1)  # one was paid for coming in
+    return ticket
+
+
+async def answered(
+    request: Request, service: Service, wishes: Wishes, orders: Sequence[Order], who: str
+) -> Response:
+    """All pictures of the orders in one answer; given up when the client goes away."""
+    ticket = hand_in(service, orders, who)
+    try:
+        work = drawn(service, wishes, orders, ticket)
+        pictures, notes = await while_connected(request, work)
+    except BaseException:
+        ticket.cancel()
+        raise
+    answer = Answer(
+        created=int(time.time()),
+        data=[as_said(request, service, wishes, one) for one in pictures],
+        output_format=wishes.format,
+        size=size_of(service, orders[0]),
+        background="transparent" if wishes.is_transparent else "opaque",
+        notes=[*wishes.notes(), *notes],
+    )
+    content = answer.model_dump_json(exclude_unset=True)
+    return Response(content, media_type="application/json", headers={"cache-control": "no-store"})
+
+
+Encoded = tuple[Finished, bytes | None]
+
+
+async def drawn(
+    service: Service, wishes: Wishes, orders: Sequence[Order], ticket: "Ticket"
+) -> tuple[list[Encoded], list[str]]:
+    """Each order's end with its picture's file, and notes. Refusal if one fails, or none passes."""
+    ends: dict[int, Encoded] = {}
+    async for event in ticket:
+        if isinstance(event, Failed):
+            raise failure(event)
+        if isinstance(event, Finished):
+            data = await encoded(service, wishes, event.image, orders[event.number])
+            ends[event.number] = event, data
+    check_passed([end for end, _ in ends.values()])
+    notes = dict.fromkeys(note for end, _ in ends.values() for note in end.notes)
+    return [ends[number] for number in sorted(ends)], [*notes]
+
+
+def failure(event: Failed) -> Refusal:
+    """The answer to a picture that could not be drawn."""
+    return Refusal(500, event.reason, code="drawing_failed")
+
+
+def check_passed(ends: Sequence[Finished]) -> None:
+    """Refusal if every picture was withheld."""
+    reasons = [end.flagged for end in ends if end.image is None]
+    if ends and len(reasons) == len(ends):
+        raise Refusal(400, str(reasons[0]), code="content_policy_violation")
+
+
+async def encoded(
+    service: Service, wishes: Wishes, image: Image.Image | None, order: Order
+) -> bytes | None:
+    """A picture as a signed file, as the client wants it."""
+    if image is None:
+        return None
+    edited, quality = order.source is not None, wishes.output_compression
+    encode = service.door.encode
+    return await asyncio.to_thread(encode, image, wishes.format, quality, edited=edited)
+
+
+def as_said(request: Request, service: Service, wishes: Wishes, one: Encoded) -> Picture:
+    """A picture in an answer: its bytes, or a link to them."""
+    end, data = one
+    if data is None:
+        return Picture(b64_json=None, seed=end.seed, flagged=end.flagged)
+    if wishes.response_format != "url":
+        return Picture(b64_json=as_text(data), seed=end.seed, flagged=None)
+    token = service.links.keep(data, f"image/{wishes.format}")
+    home = service.config.url or str(request.base_url).rstrip("/")
+    return Picture(url=f"{home}/pictures/{token}", seed=end.seed, flagged=None)
+
+
+def as_text(data: bytes) -> str:
+    """Bytes in base64."""
+    return base64.b64encode(data).decode()
+
+
+def size_of(service: Service, order: Order) -> str:
+    """The size of an order's picture, as 1024x1024."""
+    side = order.size or service.model.stages[-1].side
+    return f"{side}x{side}"
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """What comes of the work, which is given up with ClientDisconnect if the client goes away."""
+    task, left = asyncio.ensure_future(work), asyncio.ensure_future(gone(request.receive))
+    try:
+        await asyncio.wait({task, left}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        for one in (task, left):
+            one.cancel()
+        await asyncio.gather(task, left, return_exceptions=True)
+
+
+async def gone(receive: Receive) -> None:
+    """Wait until the client goes away."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

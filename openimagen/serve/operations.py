@@ -1,0 +1,28 @@
+"""What whoever runs the server asks: is it alive, is it ready, how is it doing."""
+
+from fastapi import APIRouter, Request
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import Response
+
+from openimagen.serve.service import service_of
+
+routes = APIRouter()
+
+
+@routes.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@routes.get("/readyz")
+async def readyz(request: Request) -> dict[str, str]:
+    """Pictures are drawn: 503 until the model is loaded, and again once the server goes down."""
+    service_of(request).at_work()
+    return {"status": "ready"}
+
+
+@routes.get("/metrics", response_class=Response)
+async def metrics(request: Request) -> Response:
+    """Counts and times, for Prometheus."""
+    return Response(service_of(request).metrics.text(), media_type=CONTENT_TYPE_LATEST)
