@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive
 
+from openimagen.door import Refused
 from openimagen.serve.bodies import Wishes
 from openimagen.serve.errors import Refusal
 from openimagen.serve.orders import Busy, Failed, Finished, Order, Source
@@ -85,10 +86,11 @@ def hand_in(service: Service, orders: Sequence[Order], who: str) -> "Ticket":
     engine = service.at_work()
     try:
         ticket = engine.submit(orders, who)
+    except Refused as refused:
+        code = "content_policy_violation"
+        raise Refusal(400, str(refused), param="prompt", code=code) from None
     except ValueError as error:
-        refused = hasattr(error, "finding")
-        code, param = ("content_policy_violation", "prompt") if refused else ("invalid_value", None)
-        raise Refusal(400, str(error), param=param, code=code) from None
+        raise Refusal(400, str(error), code="invalid_value") from None
     except Busy as busy:
         raise Refusal(429, str(busy), code="queue_full", retry_after=busy.retry_after) from None
     service.buckets.pay(who, len(orders) - 1)  # one was paid for coming in
@@ -110,7 +112,7 @@ async def answered(
         created=int(time.time()),
         data=[as_said(request, service, wishes, one) for one in pictures],
         output_format=wishes.format,
-        size=size_of(service, orders[0]),
+        size=next(size_of(end.image) for end, _ in pictures if end.image is not None),
         background="transparent" if wishes.is_transparent else "opaque",
         notes=[*wishes.notes(), *notes],
     )
@@ -177,10 +179,9 @@ def as_text(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def size_of(service: Service, order: Order) -> str:
-    """The size of an order's picture, as 1024x1024."""
-    side = order.size or service.model.stages[-1].side
-    return f"{side}x{side}"
+def size_of(image: Image.Image) -> str:
+    """The size of a picture, as 1024x1024."""
+    return f"{image.width}x{image.height}"
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:

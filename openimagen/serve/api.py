@@ -4,12 +4,14 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
 from openimagen import __version__
 from openimagen.serve import errors, images, models, operations, studio
+from openimagen.serve.description import describe
 from openimagen.serve.gate import Gate
 from openimagen.serve.service import Service
 from openimagen.serve.watch import Watched
@@ -53,6 +55,8 @@ def build(
     for router in (images.routes, models.routes, operations.routes, studio.router()):
         app.include_router(router)
     errors.install(app)
+    described = cache(lambda: describe(app, service))
+    app.openapi = described  # type: ignore[method-assign]
     app.add_middleware(Gate, config=service.config)
     app.add_middleware(Watched, metrics=service.metrics)
     app.add_middleware(Headers, policy=POLICY)

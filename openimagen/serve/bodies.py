@@ -45,9 +45,12 @@ Weights = Annotated[
 ]
 Prompt = Annotated[str, Field(max_length=LONGEST, description="What to draw.")]
 Negative = Annotated[str, Field(max_length=LONGEST, description="What to steer away from.")] | None
-Strength = Annotated[
-    float, Field(gt=0, le=1, allow_inf_nan=False, description="Sigma of the noise put on it.")
-]
+Strength = (
+    Annotated[
+        float, Field(gt=0, le=1, allow_inf_nan=False, description="Sigma of the noise put on it.")
+    ]
+    | None
+)
 IGNORED = "OpenAI's; accepted and ignored."
 Ignored = Annotated[Any, Field(description=IGNORED)]
 
@@ -123,13 +126,13 @@ class Edit(Wishes):
 
     prompt: Prompt = ""
     negative_prompt: Negative = None
-    strength: Strength = 0.7
+    strength: Strength = None  # 0.7, with a mask 1
 
 
 class Variation(Wishes):
     """Another picture like a picture."""
 
-    strength: Strength = 0.85
+    strength: Strength = None  # 0.85
 
 
 class Upscale(Wishes):

@@ -20,7 +20,7 @@ class Limits(Config):
     upload_bytes: Positive = 32 * MEGABYTE  # of a request with pictures
     json_bytes: Positive = MEGABYTE  # of one without
     pixels: Positive = 4096 * 4096  # of an uploaded picture; more is refused before decoding
-    uploads: Positive = 8  # read at once
+    uploads: Positive = 32  # received at once
     upload_seconds: PositiveFloat = 60.0  # that a body may take to arrive
     steps: Positive = 256  # of a stage
     rate: PositiveFloat | None = (

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from openimagen.config import SamplerName
 from openimagen.data.icon_packages import STYLES
+from openimagen.serve.description import may_answer
 from openimagen.serve.service import Service, caller, service_of
 
 ICONS = "emoji"  # the model that is trained on the corpus of icons
@@ -83,13 +84,13 @@ def card(service: Service) -> ModelCard:
     )
 
 
-@routes.get("")
+@routes.get("", responses=may_answer(400, 401, 500))
 async def list_models(request: Request) -> ModelList:
     """The models that draw here."""
     return ModelList(data=[card(service_of(request))])
 
 
-@routes.get("/{model}")
+@routes.get("/{model}", responses=may_answer(400, 401, 404, 500))
 async def retrieve_model(request: Request, model: str) -> ModelCard:
     """One model."""
     service = service_of(request)

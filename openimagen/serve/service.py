@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from openimagen.door import Door
     from openimagen.serve.engine import Engine
 
+DECODING = 2  # pictures at once
 LOADING = 5.0  # seconds until one may ask again
 
 
@@ -31,7 +32,8 @@ class Service:
     keys: Keys | None
     buckets: Buckets
     links: Links
-    uploads: asyncio.Semaphore
+    uploads: asyncio.Semaphore  # being received
+    decoding: asyncio.Semaphore  # being decoded, each large in memory
     metrics: Metrics
     engine: "Engine | None" = None
     draining: bool = False
@@ -48,6 +50,7 @@ class Service:
             buckets=Buckets(limits.rate, limits.burst),
             links=Links(limits.link_bytes, limits.link_seconds),
             uploads=asyncio.Semaphore(limits.uploads),
+            decoding=asyncio.Semaphore(DECODING),
             metrics=Metrics(),
         )
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -105,14 +106,13 @@ class Telling:
             "notes": notes,
         }
 
-    async def _picture(self, what: str, image: Any, number: int) -> dict[str, Any]:  # noqa: ANN401
+    async def _picture(self, what: str, image: Image.Image | None, number: int) -> dict[str, Any]:
         data = await encoded(self.service, self.wishes, image, self.orders[number])
-        size = size_of(self.service, self.orders[number])
         return {
             "type": f"{self.family}.{what}",
             "b64_json": None if data is None else as_text(data),
             "created_at": int(time.time()),
-            "size": f"{image.width}x{image.height}" if image is not None else size,
+            "size": "auto" if image is None else size_of(image),
             "quality": "auto",
             "background": "transparent" if self.wishes.is_transparent else "opaque",
             "output_format": self.wishes.format,
