@@ -102,7 +102,8 @@ def load_mask(source: Path | bytes) -> Image.Image:
     Raises ValueError as `data.decode.load` does.
     """
     alpha = load_rgba(source).getchannel("A")
-    return ImageOps.invert(alpha) if alpha.getextrema()[0] < 255 else load(source).convert("L")
+    is_opaque = alpha.getextrema() == (255, 255)
+    return load(source).convert("L") if is_opaque else ImageOps.invert(alpha)
 
 
 def is_white(mask: Image.Image) -> Bool[np.ndarray, "h w"]:

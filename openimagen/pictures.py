@@ -62,7 +62,8 @@ class Drawn:
     file: str | None
     prompt: str
     seed: int
-    size: int
+    width: int
+    height: int
     model: str
     seconds: float  # until it was drawn, loading included
     flagged: str | None = None
@@ -102,9 +103,9 @@ def draw(
             strip = save_trace(imagen, report.trace, request.trace)
         for number, (prompt, seed) in enumerate(zip(output.prompts, output.seeds, strict=True)):
             file = save(output, number, file_for(out, prompt or request.name, seed))
-            width = output[number].width if file else 0
+            shape = output[number].size if file else (0, 0)
             flagged = output.flagged[number]
-            drawn.append(Drawn(file, prompt, seed, width, model, seconds, flagged, strip))
+            drawn.append(Drawn(file, prompt, seed, *shape, model, seconds, flagged, strip))
     return drawn
 
 

@@ -1,7 +1,7 @@
 """A cascade small enough to draw in a blink, with no weight at zero, and a cheap text encoder."""
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -40,6 +40,15 @@ class WordEncoder:
 def state_of(word: str) -> Tensor:
     generator = torch.Generator().manual_seed(zlib.crc32(word.encode()))
     return torch.randn(TEXT_WIDTH, generator=generator) if word else torch.zeros(TEXT_WIDTH)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def data_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the self-made certificate is kept: not the user's own place."""
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("data-home")
+        patch.setenv("XDG_DATA_HOME", str(home))
+        yield home
 
 
 @pytest.fixture

@@ -12,8 +12,11 @@ from PIL import Image
 from openimagen import imagen as door
 from openimagen import model_folder
 from openimagen.cascade import Cascade, PictureNoise, Progress
+from openimagen.door import Safety
 from openimagen.imagen import Imagen, check_output, choose_seeds
 from openimagen.model_folder import embedded_models, find_model
+from openimagen.safety import watermark
+from openimagen.verify import verify
 
 PROMPTS = ["a red fox", "sailboat"]
 
@@ -251,3 +254,84 @@ def test_a_hub_id_without_a_hub_is_refused_in_one_line(monkeypatch: pytest.Monke
 def test_an_unknown_device_is_refused(tiny_folder: Path) -> None:
     with pytest.raises(ValueError, match="device abacus cannot be used"):
         Imagen.from_pretrained(tiny_folder, device="abacus")
+
+
+# --- the door -------------------------------------------------------------------------------------
+
+
+def test_a_refused_prompt_is_not_drawn_and_the_others_are(imagen: Imagen) -> None:
+    drawn: list[Progress] = []
+    out = imagen(["a fox", "a nude woman"], seed=0, size=16, on_step=drawn.append)
+    assert out.images[1] is None and out.flagged[0] is None and out.flagged[1]
+    assert out.images[0].tobytes() == imagen("a fox", seed=0, size=16)[0].tobytes()
+    assert all(len(progress.x0) == 1 for progress in drawn)
+    with pytest.raises(ValueError, match="there is no picture: "):
+        out.save("nothing.png", 1)
+
+
+def test_a_flagged_picture_is_withheld_in_every_size(
+    imagen: Imagen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imagen.door, "flag", lambda image: "not fit to be seen")
+    out = imagen("a fox", seed=0)
+    assert out.flagged == ["not fit to be seen"]
+    assert all(images == [None] for images in out.stages.values())
+
+
+def test_a_part_that_is_off_is_logged(tiny: Cascade, caplog: pytest.LogCaptureFixture) -> None:
+    Imagen(tiny, Safety(watermark=False, picture_filter=False))
+    assert [record.getMessage() for record in caplog.records] == [
+        "picture filter is off for pictures of tiny",
+        "watermark is off for pictures of tiny",
+    ]
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [("png", "PNG"), ("jpg", "JPEG"), ("webp", "WEBP")])
+def test_a_saved_picture_says_what_made_it(
+    imagen: Imagen, tmp_path: Path, suffix: str, kind: str
+) -> None:
+    out = imagen("a fox", seed=0)
+    out.save(tmp_path / f"fox.{suffix}")
+    found = verify(tmp_path / f"fox.{suffix}").credentials
+    assert (found.status, found.model, found.edited) == ("untrusted", "tiny", False)
+    with Image.open(tmp_path / f"fox.{suffix}") as picture:
+        assert picture.format == kind
+        if kind == "PNG":
+            assert picture.tobytes() == out[0].tobytes()
+    with pytest.raises(ValueError, match="pictures are written as"):
+        out.save(tmp_path / "fox.bmp")
+
+
+def test_an_edited_picture_says_so(imagen: Imagen, tmp_path: Path) -> None:
+    imagen.edit(Image.new("RGB", (64, 64), "grey"), "fox", seed=0).save(tmp_path / "fox.png")
+    assert verify(tmp_path / "fox.png").credentials.edited
+
+
+def test_what_leaves_carries_the_mark(imagen: Imagen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny cascade's pictures are too small for one: here they come out larger."""
+    plain = imagen.upscale(Image.effect_noise((16, 16), 90).convert("RGB"), seed=5)[0]
+    monkeypatch.setattr("openimagen.drawing.to_pil", lambda image: plain.resize((256, 256)))
+    marked = imagen("a fox", seed=5)[0]
+    assert watermark.read(marked) == watermark.Mark(
+        watermark.model_number("tiny"), watermark.seed_number(5)
+    )
+
+
+# --- from pictures --------------------------------------------------------------------------------
+
+
+def test_a_variation_is_an_edit_without_a_word(imagen: Imagen) -> None:
+    picture = Image.effect_noise((64, 64), 90).convert("RGB")
+    ours = imagen.vary(picture, seed=3, strength=0.6)[0]
+    assert ours.tobytes() == imagen.edit(picture, "", seed=3, strength=0.6)[0].tobytes()
+    assert ours.tobytes() != imagen.edit(picture, "fox", seed=3, strength=0.6)[0].tobytes()
+
+
+def test_raising_a_picture_is_the_upper_stages(imagen: Imagen) -> None:
+    drawn = imagen("fox", seed=3)
+    raised = imagen.upscale(drawn.stages["base"][0], "fox", seed=3)
+    assert [*raised.stages] == ["sr32", "sr64"]
+    levels = np.abs(np.asarray(raised[0], int) - np.asarray(drawn[0], int))
+    assert levels.mean() < 3  # the base's picture was rounded to 256 levels in between
+    with pytest.raises(ValueError, match="has a side of 64 already"):
+        imagen.upscale(drawn[0])

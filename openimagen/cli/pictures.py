@@ -179,7 +179,7 @@ def safety(without: list[str] | None, lists: list[Path] | None) -> "Safety":
         if part not in PARTS:
             known = ", ".join(PARTS).replace("_", "-")
             raise ValueError(f"--without {part.replace('_', '-')}: there is {known}")
-    return Safety(lists=tuple(lists or ()), **dict.fromkeys(off, False))
+    return Safety.model_validate({"lists": lists or (), **dict.fromkeys(off, False)})
 
 
 def draw(model: str, request: "Request", out: Path, device: str | None, as_json: bool) -> None:
@@ -204,7 +204,8 @@ def report(drawn: "list[Drawn]", as_json: bool) -> None:
         return
     for picture in drawn:
         if picture.file:
-            typer.echo(f"{picture.file}  {picture.size} pixels  seed {picture.seed}")
+            shape = f"{picture.width}x{picture.height}"
+            typer.echo(f"{picture.file}  {shape}  seed {picture.seed}")
     if drawn[0].trace:
         typer.echo(f"{drawn[0].trace}  trace")
 

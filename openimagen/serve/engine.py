@@ -72,7 +72,6 @@ class Engine:
         self._line = Line(limit)
         self._state = State()
         self._changed = threading.Condition()
-        self._ready = 0  # workers
         self._stopped = False
         self._workers: list[threading.Thread] = []
         self._finisher = ThreadPoolExecutor(1, "finisher")  # one: events stay in order
@@ -82,10 +81,16 @@ class Engine:
     @property
     def is_ready(self) -> bool:
         """Whether orders are taken and drawn at once."""
-        return self._ready == len(self.imagens) and not self.is_draining
+        return bool(self._workers) and not self.is_draining
 
     def start(self) -> None:
-        """Start the workers; each loads what its model needs first."""
+        """Load what is otherwise loaded at the first picture, and start the workers.
+
+        Raises ValueError for a part of the door that is not installed.
+        """
+        for imagen in self.imagens:
+            imagen.door.get_ready()
+            imagen.cascade.encode(["ready"])
         for number, imagen in enumerate(self.imagens):
             worker = threading.Thread(target=self._work, args=(imagen,), name=f"worker-{number}")
             worker.daemon = True
@@ -145,9 +150,6 @@ class Engine:
     # --- workers ---
 
     def _work(self, imagen: Imagen) -> None:
-        imagen.door.get_ready()
-        imagen.cascade.encode(["ready"])
-        self._ready += 1
         while (batch := self._next()) is not None:
             began = time.monotonic()
             stage = imagen.cascade.stages[batch[0].drawing.ahead[0]].config.name

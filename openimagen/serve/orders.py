@@ -74,6 +74,6 @@ Event = Queued | Preview | Finished | Failed
 class Busy(Exception):
     """The queue is full, or is being drained: come again in `retry_after` seconds."""
 
-    def __init__(self, reason: str, retry_after: float) -> None:
+    def __init__(self, reason: str, retry_after: int) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
