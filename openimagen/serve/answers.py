@@ -92,7 +92,9 @@ def hand_in(service: Service, orders: Sequence[Order], who: str) -> "Ticket":
     except ValueError as error:
         raise Refusal(400, str(error), code="invalid_value") from None
     except Busy as busy:
-        raise Refusal(429, str(busy), code="queue_full", retry_after=busy.retry_after) from None
+        raise Refusal(
+            429, str(busy), code="queue_full", retry_after=float(busy.retry_after)
+        ) from None
     service.buckets.pay(who, len(orders) - 1)  # one was paid for coming in
     return ticket
 

@@ -69,7 +69,7 @@ async def start(
     """Load the model beside the server, which can say meanwhile that it is loading."""
     try:
         engine = await asyncio.to_thread(load)
-        engine.start()
+        await asyncio.to_thread(engine.start)
     except Exception as error:
         log.error("the model cannot be loaded: %s", error)
         if failed is not None:

@@ -32,7 +32,7 @@ async def read_form(request: Request, service: Service, files: Sequence[str]) ->
     """A multipart body; `files` may be in it. Refusal for one that is wrong, or too much."""
     check_kind(request, "multipart/form-data")
     if service.uploads.locked():
-        raise Refusal(429, "too many uploads at once", code="uploads_full", retry_after=1)
+        raise Refusal(429, "too many uploads at once", code="uploads_full", retry_after=1.0)
     async with service.uploads:
         limits = service.config.limits
         form = await in_time(_parse(request, limits.upload_bytes), limits.upload_seconds)

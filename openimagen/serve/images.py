@@ -105,11 +105,9 @@ async def verify(request: Request, who: Caller) -> dict[str, Any]:
     service = service_of(request)
     form = await read_form(request, service, ["image"])
     if form.texts:
-        raise Refusal(
-            400,
-            f"unknown parameter {next(iter(form.texts))}: verify takes an image alone",
-            code="unknown_parameter",
-        )
+        name = next(iter(form.texts))
+        message = f"unknown parameter {name}: verify takes an image alone"
+        raise Refusal(400, message, param=name, code="unknown_parameter")
     given = form.files.get("image", [])
     if len(given) != 1:
         raise Refusal(400, "send one image", param="image", code="missing_required_parameter")
