@@ -5,6 +5,7 @@ import base64
 import secrets
 import time
 from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import Request
@@ -48,13 +49,29 @@ class Answer(BaseModel):
     notes: list[str]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A request for pictures: what was said, the orders it comes to, and whose it is."""
+
+    wishes: Wishes
+    orders: Sequence[Order]
+    who: str
+    notes: Sequence[str]  # what was said and is not done
+
+
+def asked(service: Service, wishes: Wishes, sources: Sequence[Source | None], who: str) -> Asked:
+    """What a request comes to. Refusal for what is not drawn here."""
+    orders = orders_of(service, wishes, sources)
+    notes = wishes.notes()
+    if service.cuts(orders[0].prompt):
+        notes.append("the prompt is longer than the model reads: its end was left out")
+    return Asked(wishes, orders, who, notes)
+
+
 def orders_of(service: Service, wishes: Wishes, sources: Sequence[Source | None]) -> list[Order]:
     """One order for each picture: n of each source, or n from nothing."""
     service.check_model(wishes.model)
-    if wishes.is_transparent and wishes.format == "jpeg":
-        message = "JPEG knows no transparency: ask for output_format png or webp"
-        raise Refusal(400, message, param="background", code="invalid_value")
-    check_steps(service, wishes)
+    check_wishes(service, wishes)
     seed = secrets.randbelow(2**31) if wishes.seed is None else wishes.seed
     return [
         Order(
@@ -74,18 +91,22 @@ def orders_of(service: Service, wishes: Wishes, sources: Sequence[Source | None]
     ]
 
 
-def check_steps(service: Service, wishes: Wishes) -> None:
-    """Refusal for more steps than this server takes."""
+def check_wishes(service: Service, wishes: Wishes) -> None:
+    """Refusal for more steps than this server takes, or transparency in a JPEG."""
     most = service.config.limits.steps
     if wishes.steps and max(wishes.steps) > most:
-        raise Refusal(400, f"steps: at most {most} of a stage", param="steps", code="invalid_value")
+        message = f"steps: at most {most} of a stage"
+        raise Refusal(400, message, param="steps", code="invalid_value")
+    if wishes.is_transparent and wishes.format == "jpeg":
+        message = "background: JPEG knows no transparency; ask for output_format png or webp"
+        raise Refusal(400, message, param="background", code="invalid_value")
 
 
-def hand_in(service: Service, orders: Sequence[Order], who: str) -> "Ticket":
+def hand_in(service: Service, asked: Asked) -> "Ticket":
     """The engine's ticket for orders. Refusal if it will not have them."""
     engine = service.at_work()
     try:
-        ticket = engine.submit(orders, who)
+        ticket = engine.submit(asked.orders, asked.who)
     except Refused as refused:
         code = "content_policy_violation"
         raise Refusal(400, str(refused), param="prompt", code=code) from None
@@ -95,28 +116,26 @@ def hand_in(service: Service, orders: Sequence[Order], who: str) -> "Ticket":
         raise Refusal(
             429, str(busy), code="queue_full", retry_after=float(busy.retry_after)
         ) from None
-    service.buckets.pay(who, len(orders) - 1)  # one was paid for coming in
+    service.buckets.pay(asked.who, len(asked.orders) - 1)  # one was paid for coming in
     return ticket
 
 
-async def answered(
-    request: Request, service: Service, wishes: Wishes, orders: Sequence[Order], who: str
-) -> Response:
-    """All pictures of the orders in one answer; given up when the client goes away."""
-    ticket = hand_in(service, orders, who)
+async def answered(request: Request, service: Service, asked: Asked) -> Response:
+    """All pictures in one answer; given up when the client goes away."""
+    ticket = hand_in(service, asked)
     try:
-        work = drawn(service, wishes, orders, ticket)
-        pictures, notes = await while_connected(request, work)
+        ends = await while_connected(request, drawn(service, asked, ticket))
     except BaseException:
         ticket.cancel()
         raise
+    notes = dict.fromkeys(note for end, _ in ends for note in (*asked.notes, *end.notes))
     answer = Answer(
         created=int(time.time()),
-        data=[as_said(request, service, wishes, one) for one in pictures],
-        output_format=wishes.format,
-        size=next(size_of(end.image) for end, _ in pictures if end.image is not None),
-        background="transparent" if wishes.is_transparent else "opaque",
-        notes=[*wishes.notes(), *notes],
+        data=[as_said(request, service, asked.wishes, one) for one in ends],
+        output_format=asked.wishes.format,
+        size=next(size_of(end.image) for end, _ in ends if end.image is not None),
+        background="transparent" if asked.wishes.is_transparent else "opaque",
+        notes=[*notes],
     )
     content = answer.model_dump_json(exclude_unset=True)
     return Response(content, media_type="application/json", headers={"cache-control": "no-store"})
@@ -125,20 +144,16 @@ async def answered(
 Encoded = tuple[Finished, bytes | None]
 
 
-async def drawn(
-    service: Service, wishes: Wishes, orders: Sequence[Order], ticket: "Ticket"
-) -> tuple[list[Encoded], list[str]]:
-    """Each order's end with its picture's file, and notes. Refusal if one fails, or none passes."""
+async def drawn(service: Service, asked: Asked, ticket: "Ticket") -> list[Encoded]:
+    """Each order's end with its picture's file. Refusal if one fails, or none passes."""
     ends: dict[int, Encoded] = {}
     async for event in ticket:
         if isinstance(event, Failed):
             raise failure(event)
         if isinstance(event, Finished):
-            data = await encoded(service, wishes, event.image, orders[event.number])
-            ends[event.number] = event, data
+            ends[event.number] = event, await encoded(service, asked, event.image, event.number)
     check_passed([end for end, _ in ends.values()])
-    notes = dict.fromkeys(note for end, _ in ends.values() for note in end.notes)
-    return [ends[number] for number in sorted(ends)], [*notes]
+    return [ends[number] for number in sorted(ends)]
 
 
 def failure(event: Failed) -> Refusal:
@@ -154,14 +169,14 @@ def check_passed(ends: Sequence[Finished]) -> None:
 
 
 async def encoded(
-    service: Service, wishes: Wishes, image: Image.Image | None, order: Order
+    service: Service, asked: Asked, image: Image.Image | None, number: int
 ) -> bytes | None:
     """A picture as a signed file, as the client wants it."""
     if image is None:
         return None
-    edited, quality = order.source is not None, wishes.output_compression
+    edited, quality = asked.orders[number].source is not None, asked.wishes.output_compression
     encode = service.door.encode
-    return await asyncio.to_thread(encode, image, wishes.format, quality, edited=edited)
+    return await asyncio.to_thread(encode, image, asked.wishes.format, quality, edited=edited)
 
 
 def as_said(request: Request, service: Service, wishes: Wishes, one: Encoded) -> Picture:

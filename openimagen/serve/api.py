@@ -52,7 +52,7 @@ def build(
         lifespan=lifespan,
     )
     app.state.service = service
-    for router in (images.routes, models.routes, operations.routes, studio.router()):
+    for router in (images.routes, models.routes, operations.routes, studio.router(studio.PAGE)):
         app.include_router(router)
     errors.install(app)
     described = cache(lambda: describe(app, service))

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from openimagen.config import Config, Positive, PositiveFloat
+from openimagen.door import Safety
 from openimagen.serve.errors import first_problem
 
 MEGABYTE = 2**20
@@ -28,7 +29,7 @@ class Limits(Config):
     )
     burst: Positive = 20  # pictures at once, before the rate counts
     waiting: Positive = 64  # pictures in the queue
-    batch: Positive = 8  # pictures drawn at once
+    batch: Positive | None = None  # pictures drawn at once; None is 8, on a CPU 1
     deadline: PositiveFloat = 300.0  # seconds until a picture that was not drawn is given up
     drain: PositiveFloat = 120.0  # seconds that accepted work has after SIGTERM
     link_bytes: Positive = 256 * MEGABYTE  # of pictures kept for response_format "url"
@@ -49,6 +50,7 @@ class ServeConfig(Config):
     open: bool = False  # serve others than this machine without keys
     log_prompts: bool = False
     limits: Limits = Limits()
+    safety: Safety = Safety()
 
     @field_validator("url")
     @classmethod

@@ -90,7 +90,7 @@ def install(app: FastAPI) -> None:
         known = {
             404: "there is nothing at this address: the API is at /v1, its description at "
             "/openapi.json",
-            405: f"{request.method} is not allowed here: use {(error.headers or {}).get('allow')}",
+            405: f"{request.method} is not allowed here: use {(error.headers or {}).get('Allow')}",
         }
         return answer(HTTPException(error.status_code, known[error.status_code], error.headers))
 

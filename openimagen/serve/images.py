@@ -9,7 +9,7 @@ from PIL import Image
 from starlette.responses import Response
 
 from openimagen.editing import VARY, Source
-from openimagen.serve.answers import Answer, answered, orders_of
+from openimagen.serve.answers import Answer, Asked, answered, asked
 from openimagen.serve.bodies import (
     Edit,
     Generation,
@@ -136,7 +136,18 @@ async def drawn(
     who: str,
 ) -> Response:
     """The pictures, in one answer or as they come."""
-    orders = orders_of(service, wishes, sources)
+    this = asked(service, wishes, sources, who)
+    tell_log(request, service, this)
     if wishes.stream:
-        return streamed(service, wishes, orders, who)
-    return await answered(request, service, wishes, orders, who)
+        return streamed(service, this)
+    return await answered(request, service, this)
+
+
+def tell_log(request: Request, service: Service, asked: Asked) -> None:
+    """What the log may know of a request: no prompt, unless whoever runs the server wants it."""
+    told: dict[str, Any] = {"pictures": len(asked.orders), "size": asked.wishes.size or "auto"}
+    if service.keys is not None:
+        told["key"] = asked.who
+    if service.config.log_prompts:
+        told["prompt"] = asked.orders[0].prompt
+    request.scope["told"] = told

@@ -44,7 +44,7 @@ class Buckets:
     def _level(self, who: str) -> float:
         level, when = self.levels.get(who, (float(self.burst), self.clock()))
         assert self.rate is not None
-        return min(self.burst, level + (self.clock() - when) * self.rate / 60)
+        return min(float(self.burst), level + (self.clock() - when) * self.rate / 60)
 
 
 def neighbourhood(address: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import warnings
 from collections.abc import Awaitable, Callable
 from types import FrameType
 
@@ -55,12 +56,12 @@ def serve(config: ServeConfig, tell: Callable[[str], None]) -> None:
     from openimagen.imagen import Imagen
     from openimagen.serve.engine import Engine
 
-    warnings = check_exposure(config)
+    dangers = check_exposure(config)
     model = model_folder.read_model_file(model_folder.find_model(config.model)).model
     limits = config.limits
 
     def load() -> Engine:
-        imagen = Imagen.from_pretrained(config.model, device=config.device)
+        imagen = Imagen.from_pretrained(config.model, device=config.device, safety=config.safety)
         return Engine([imagen], limit=limits.waiting, batch=limits.batch, deadline=limits.deadline)
 
     service = Service.of(config, model)
@@ -68,8 +69,8 @@ def serve(config: ServeConfig, tell: Callable[[str], None]) -> None:
         log_as_json()
         server = Server(settings(config), service.drain)
         server.config.app = build(service, load, server.fail)
-        for warning in warnings:
-            tell(f"warning: {warning}")
+        for danger in dangers:
+            tell(f"warning: {danger}")
         tell(f"serving {model.name} at {address(config, door.getsockname()[1])} until Ctrl-C")
         server.run(sockets=[door])
     if server.failure is not None:
@@ -105,3 +106,4 @@ def log_as_json() -> None:
     handler.setFormatter(JsonLines())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("openimagen").setLevel(logging.INFO)
+    warnings.simplefilter("ignore")  # they are for who calls, and would quote prompts

@@ -14,6 +14,7 @@ from openimagen.serve.keys import Keys
 from openimagen.serve.limits import Buckets, neighbourhood
 from openimagen.serve.links import Links
 from openimagen.serve.metrics import Metrics
+from openimagen.text import TextEncoder
 
 if TYPE_CHECKING:
     from openimagen.door import Door
@@ -73,6 +74,11 @@ class Service:
         assert self.engine is not None
         return self.engine.imagen.door
 
+    def cuts(self, prompt: str) -> bool:
+        """Whether a prompt is longer than the model's encoder reads."""
+        encoder = None if self.engine is None else self.engine.imagen.cascade.encoder
+        return isinstance(encoder, TextEncoder) and bool(encoder.cut([prompt]))
+
     async def drain(self) -> None:
         """Take nothing more, and finish what was taken."""
         self.draining = True
@@ -131,7 +137,6 @@ def caller(request: Request) -> str:
             "no valid API key was given: send it as Authorization: Bearer oi-...",
             code="invalid_api_key",
         )
-    request.scope["key"] = name
     return name
 
 

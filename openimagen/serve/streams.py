@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from openimagen.serve import errors
 from openimagen.serve.answers import (
+    Asked,
     as_text,
     check_passed,
     encoded,
@@ -21,9 +22,8 @@ from openimagen.serve.answers import (
     hand_in,
     size_of,
 )
-from openimagen.serve.bodies import Wishes
 from openimagen.serve.errors import Refusal
-from openimagen.serve.orders import Failed, Finished, Order, Preview, Queued
+from openimagen.serve.orders import Failed, Finished, Preview, Queued
 from openimagen.serve.service import Service
 
 if TYPE_CHECKING:
@@ -39,23 +39,21 @@ USAGE = {
 }
 
 
-def streamed(service: Service, wishes: Wishes, orders: Sequence[Order], who: str) -> Response:
+def streamed(service: Service, asked: Asked) -> Response:
     """The events of orders as an answer. Refusal, before it begins, for those that are refused."""
-    if wishes.response_format == "url":
+    if asked.wishes.response_format == "url":
         message = 'a stream carries its pictures: leave response_format "url" out'
         raise Refusal(400, message, param="response_format", code="invalid_value")
-    ticket = hand_in(service, orders, who)
-    return EventStream(Telling(service, wishes, orders, ticket).events(), ticket)
+    ticket = hand_in(service, asked)
+    return EventStream(Telling(service, asked, ticket).events(), ticket)
 
 
 class Telling:
     """One request's events, in OpenAI's shape and ours."""
 
-    def __init__(
-        self, service: Service, wishes: Wishes, orders: Sequence[Order], ticket: "Ticket"
-    ) -> None:
-        self.service, self.wishes, self.orders, self.ticket = service, wishes, orders, ticket
-        self.family = "image_generation" if orders[0].source is None else "image_edit"
+    def __init__(self, service: Service, asked: Asked, ticket: "Ticket") -> None:
+        self.service, self.asked, self.ticket = service, asked, ticket
+        self.family = "image_generation" if asked.orders[0].source is None else "image_edit"
         self.ends: list[Finished] = []
         self.withheld: list[dict[str, Any]] = []
         self.failed: Failed | None = None
@@ -64,7 +62,7 @@ class Telling:
         """What happens, until every order has ended; an error is the last."""
         try:
             async for event in self.ticket:
-                if isinstance(event, Queued) and self.wishes.progress:
+                if isinstance(event, Queued) and self.asked.wishes.progress:
                     yield {"type": "openimagen.queued", "position": event.position}
                 elif isinstance(event, Preview):
                     yield await self._preview(event)
@@ -98,7 +96,7 @@ class Telling:
     async def _completed(self, event: Finished) -> dict[str, Any]:
         self.ends.append(event)
         told = await self._picture("completed", event.image, event.number)
-        notes = [*self.wishes.notes(), *event.notes]
+        notes = [*self.asked.notes, *event.notes]
         return told | {
             "usage": USAGE,
             "seed": event.seed,
@@ -107,15 +105,15 @@ class Telling:
         }
 
     async def _picture(self, what: str, image: Image.Image | None, number: int) -> dict[str, Any]:
-        data = await encoded(self.service, self.wishes, image, self.orders[number])
+        data = await encoded(self.service, self.asked, image, number)
         return {
             "type": f"{self.family}.{what}",
             "b64_json": None if data is None else as_text(data),
             "created_at": int(time.time()),
             "size": "auto" if image is None else size_of(image),
             "quality": "auto",
-            "background": "transparent" if self.wishes.is_transparent else "opaque",
-            "output_format": self.wishes.format,
+            "background": "transparent" if self.asked.wishes.is_transparent else "opaque",
+            "output_format": self.asked.wishes.format,
             "image_index": number,
         }
 

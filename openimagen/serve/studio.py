@@ -14,7 +14,7 @@ PAGE = Path(__file__).parent / "page"
 PICTURES = {f"image/{kind}": {"schema": FILE} for kind in ("png", "jpeg", "webp")}
 
 
-def router(folder: Path = PAGE) -> APIRouter:
+def router(folder: Path) -> APIRouter:
     """The routes; the page's files are those that are in the folder now."""
     routes, files = APIRouter(), PageFiles(folder)
 

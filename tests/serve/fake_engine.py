@@ -36,7 +36,9 @@ class FakeEngine:
     """Says what it is told to say."""
 
     def __init__(self) -> None:
-        self.imagen = SimpleNamespace(door=Door("fake", PLAIN))
+        self.imagen = SimpleNamespace(
+            door=Door("fake", PLAIN), cascade=SimpleNamespace(encoder=None)
+        )
         self.is_ready, self.is_draining = False, False
         self.orders: list[Order] = []
         self.keys: list[str] = []
