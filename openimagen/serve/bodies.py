@@ -117,7 +117,7 @@ class Wishes(BaseModel):
 class Generation(Wishes):
     """A picture from words."""
 
-    prompt: Annotated[Prompt, Field(min_length=1)]
+    prompt: Annotated[Prompt, Field(min_length=1, json_schema_extra={"pattern": r"\S"})]
     negative_prompt: Negative = None
 
 

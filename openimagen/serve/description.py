@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from openimagen.serve.bodies import Wishes
+from openimagen.serve.bodies import MAX_SEED, Wishes
 from openimagen.serve.errors import ErrorBody
 from openimagen.serve.service import Service
 
@@ -22,12 +22,23 @@ WHY = {
     503: "The model is loading, or the server is going down.",
 }
 DRAWING = (400, 401, 403, 404, 408, 413, 429, 500, 503)
-STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
+EVENT: Schema = {
+    "type": "object",
+    "properties": {
+        "event": {"type": "string", "description": "The `type` that is also in the data."},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["event", "data"],
+}
+STREAM = {"text/event-stream": {"itemSchema": EVENT}}
 FILE: Schema = {"type": "string", "format": "binary"}
 IMAGE = FILE | {"description": "PNG, JPEG, WebP or GIF."}
 IMAGES: Schema = {
     "description": "Up to four files, n pictures of each; also as `image[]`.",
-    "anyOf": [IMAGE, {"type": "array", "items": IMAGE, "minItems": 1, "maxItems": 4}],
+    "type": "array",
+    "items": IMAGE,
+    "minItems": 1,
+    "maxItems": 4,
 }
 MASK = FILE | {
     "description": "Of the image's size: draw anew where it is transparent or, if it nowhere is, "
@@ -63,8 +74,12 @@ def form_body(kind: type[Wishes] | None, **files: Schema) -> Schema:
 
 
 def as_text(field: Schema) -> Schema:
-    """A field of a form, which knows no null."""
-    options = [option for option in field.get("anyOf", []) if option.get("type") != "null"]
+    """A field of a form, which knows neither null nor an empty list."""
+    options = [
+        {key: value for key, value in option.items() if key != "minItems"}
+        for option in field.get("anyOf", [])
+        if option.get("type") != "null"
+    ]
     if not options:
         return field if "type" in field else field | {"type": "string"}
     rest = {key: value for key, value in field.items() if key not in ("anyOf", "default")}
@@ -105,3 +120,6 @@ def as_served(fields: Schema, service: Service) -> None:
         number = option.get("items", option)
         if "maximum" in number:
             number["maximum"] = service.config.limits.steps
+    for option in (seed := fields.get("seed", {})).get("anyOf", [seed]):
+        if "maximum" in option:
+            option["maximum"] = MAX_SEED  # which FastAPI rounds

@@ -106,4 +106,5 @@ def log_as_json() -> None:
     handler.setFormatter(JsonLines())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("openimagen").setLevel(logging.INFO)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # clients' mistakes
     warnings.simplefilter("ignore")  # they are for who calls, and would quote prompts

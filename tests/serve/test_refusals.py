@@ -275,7 +275,8 @@ def test_it_is_ready_between_loading_and_draining(client: TestClient, engine: Fa
     assert client.get("/healthz").json() == {"status": "ok"}
 
 
-def test_metrics_tell_how_it_goes(client: TestClient) -> None:
+def test_metrics_tell_how_it_goes(client_of: MakeClient) -> None:
+    client = client_of()
     client.post(GENERATIONS, json=FOX)
     client.get("/nowhere/of/many")
     answer = client.get("/metrics")
