@@ -89,6 +89,8 @@ class Door:
                 log.warning("%s is off for pictures of %s", part.replace("_", " "), model)
         real_people, lists = self.safety.real_people, self.safety.lists
         self._prompts = PromptFilter.load(real_people=real_people, lists=lists)
+        if self.safety.certificate or self.safety.key:
+            _ = self._signer  # refuses one that cannot sign
 
     @cached_property
     def _nudity(self) -> NudityFilter:

@@ -103,9 +103,9 @@ def draw(
             strip = save_trace(imagen, report.trace, request.trace)
         for number, (prompt, seed) in enumerate(zip(output.prompts, output.seeds, strict=True)):
             file = save(output, number, file_for(out, prompt or request.name, seed))
-            shape = output[number].size if file else (0, 0)
+            width, height = output[number].size if file else (0, 0)
             flagged = output.flagged[number]
-            drawn.append(Drawn(file, prompt, seed, *shape, model, seconds, flagged, strip))
+            drawn.append(Drawn(file, prompt, seed, width, height, model, seconds, flagged, strip))
     return drawn
 
 

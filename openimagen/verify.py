@@ -46,7 +46,8 @@ class Found:
         yield f"credentials: {signed.status}"
         if signed.generator:
             how = "edited" if signed.edited else "made"
-            yield f"  {how} by {signed.generator}, model {signed.model}, {signed.when}"
+            model = f", model {signed.model}" if signed.model else ""
+            yield f"  {how} by {signed.generator}{model}, {signed.when}"
         for number, subject in enumerate(signed.chain):
             yield f"  {'signed by' if number == 0 else 'vouched for by'} {subject}"
         for problem in signed.problems:
@@ -61,7 +62,8 @@ def verify(source: Path | bytes, anchors: Path | None = None) -> Found:
     data = source if isinstance(source, bytes) else read(source)
     image = load(data)
     with Image.open(BytesIO(data)) as opened:
-        mime = Image.MIME.get(opened.format or "", "")
+        form = "JPEG" if opened.format == "MPO" else opened.format or ""  # several JPEGs in one
+    mime = Image.MIME.get(form, "")
     mark = watermark.read(image)
     known = {watermark.model_number(name): name for name in model_folder.embedded_models()}
     signed = read_credentials(data, mime, anchors) if mime in FORMATS else NO_CREDENTIALS

@@ -98,9 +98,18 @@ def read_certificates(path: Path) -> list[x509.Certificate]:
             "give the certificate's file"
         )
     try:
-        return x509.load_pem_x509_certificates(blob)
+        found = x509.load_pem_x509_certificates(blob)
+        for each in found:
+            check_names(each)
+        return found
     except ValueError:
         raise ValueError(f"{path} holds a damaged certificate: export it as PEM again") from None
+
+
+def check_names(certificate: x509.Certificate) -> None:
+    """Read what is otherwise read when first asked for. ValueError if it is damaged."""
+    certificate.subject.rfc4514_string()
+    certificate.issuer.rfc4514_string()
 
 
 def parse_key(blob: bytes, path: Path) -> PrivateKey:
@@ -181,11 +190,13 @@ def find_chain(
     """
     known = list(roots)
     for match in list(IN_BYTES.finditer(store))[-MOST:]:
-        length = 4 + int.from_bytes(match[1])
+        blob = store[match.start() :][: 4 + int.from_bytes(match[1])]
         try:
-            known.append(x509.load_der_x509_certificate(store[match.start() :][:length]))
+            found = x509.load_der_x509_certificate(blob)
+            check_names(found)
         except ValueError:  # not a certificate after all
             continue
+        known.append(found)
     chain = [each for each in known[::-1] if str(each.serial_number) == serial][:1]
     while chain and chain[-1].issuer != chain[-1].subject and len(chain) < MOST:
         above = [each for each in known if is_issued_by(chain[-1], each)]

@@ -24,6 +24,7 @@ DRAWN, COMPOSED = (
     SOURCES + "trainedAlgorithmicMedia",
     SOURCES + "compositeWithTrainedAlgorithmicMedia",
 )
+REMAINS = b"c2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x008\x9bq"  # how a store of credentials begins
 LONGEST = 200  # characters of anything that a file says, as we tell it
 
 OFFLINE = {
@@ -155,6 +156,9 @@ def verify(data: bytes, mime: str, anchors: Path | None = None) -> Credentials:
             report, store = json.loads(reader.json()), BytesIO()
             reader.resource_to_stream(f"self#jumbf=/c2pa/{report['active_manifest']}", store)
     except c2pa.C2paError.ManifestNotFound:
+        if REMAINS in data:
+            loose = "its credentials cannot be read: what is left of them lies loose in the file"
+            return Credentials("tampered", problems=(loose,))
         return Credentials("none")
     except c2pa.C2paError as error:
         return without_report(data, mime, reason_of(error))
@@ -174,13 +178,13 @@ def judge(report: dict[str, Any], chain: Sequence[str], *, trusting: bool) -> Cr
     faults = {code for code in failures if not code.startswith(DOUBTS)}
     worst_first = sorted(failures, key=lambda code: code not in faults)
     problems = [WORDS.get(code, f"{failures[code]} ({code})") for code in worst_first]
-    if "claimSignature.validated" not in success and not faults:
-        faults.add("")
-        problems.append("the signature could not be confirmed")
+    if "claimSignature.validated" not in success:
+        chain = ()  # whoever that names, they did not sign this
+        problems += [] if faults else ["the signature could not be confirmed"]
+        faults.add("unsigned")
     bound = any(map(BOUND.fullmatch, success))
     if not bound and not faults:
         problems.append("nothing ties the credentials to this very picture")
-    problems += [f"a picture that it was made from: {each}" for each in ingredient_faults(report)]
     trusted = trusting and bound and not failures and report.get("validation_state") == "Trusted"
     status: Any = "tampered" if faults else "trusted" if trusted else "untrusted"
     if not trusted and not problems:
@@ -196,32 +200,31 @@ def signature_in(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def claim_in(active: dict[str, Any]) -> dict[str, Any]:
-    """Generator, model, when and edited, as a manifest has them."""
-    info: dict[str, Any] = next(iter(active.get("claim_generator_info") or []), {})
-    name = f"{info.get('name', '')} {info.get('version', '')}" if info else None
-    says: dict[str, Any] = {"generator": name or active.get("claim_generator")}
+    """Generator, model, when and edited, as a manifest has them. Anybody may have written it."""
+    infos = active.get("claim_generator_info")
+    info = infos[0] if isinstance(infos, list) and infos else active.get("claim_generator")
+    says: dict[str, Any] = {"generator": named_in(info)}
     for action in actions_in(active):
-        if action.get("digitalSourceType") in (DRAWN, COMPOSED):
-            agent = action.get("softwareAgent")
-            says["model"] = agent.get("name") if isinstance(agent, dict) else agent
-            says["when"] = moment(action.get("when"))
-            says["edited"] = action["digitalSourceType"] == COMPOSED
-            break
-    return {key: plain(each) if isinstance(each, str) else each for key, each in says.items()}
+        source = action.get("digitalSourceType")
+        if source in (DRAWN, COMPOSED):
+            agent, when = named_in(action.get("softwareAgent")), moment(action.get("when"))
+            return {**says, "model": agent, "when": when, "edited": source == COMPOSED}
+    return says
+
+
+def named_in(info: object) -> str | None:
+    """A program's name, with its version if that is there: a text, or an object that has it."""
+    parts = [info.get("name"), info.get("version")] if isinstance(info, dict) else [info]
+    return plain(" ".join(each for each in parts if isinstance(each, str))) or None
 
 
 def actions_in(active: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """What a manifest says was done."""
     for assertion in active.get("assertions", []):
-        if assertion["label"].startswith("c2pa.actions"):
-            yield from assertion["data"].get("actions", [])
-
-
-def ingredient_faults(report: dict[str, Any]) -> Iterator[str]:
-    """What is wrong with the pictures that this one was made from."""
-    for delta in report["validation_results"].get("ingredientDeltas") or []:
-        for entry in delta["validationDeltas"].get("failure", []):
-            yield WORDS.get(entry["code"], entry["code"])
+        data = assertion["data"] if assertion["label"].startswith("c2pa.actions") else None
+        actions = data.get("actions") if isinstance(data, dict) else None
+        if isinstance(actions, list):
+            yield from (each for each in actions if isinstance(each, dict))
 
 
 def without_report(data: bytes, mime: str, reason: str) -> Credentials:
@@ -291,10 +294,10 @@ def plain(text: str) -> str:
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
 
 
-def moment(text: str | None) -> datetime | None:
+def moment(text: object) -> datetime | None:
     """A time as manifests write it; None if it is not one."""
     try:
-        when = datetime.fromisoformat(text or "")
+        when = datetime.fromisoformat(text if isinstance(text, str) else "")
         return when.astimezone(UTC) if when.tzinfo else None
     except (ValueError, OverflowError):
         return None

@@ -45,7 +45,7 @@ class NudityFilter:
 def on_white(image: Image.Image) -> Image.Image:
     """The picture in RGB, with white where it is transparent, grey levels of more bits scaled."""
     if image.mode.startswith(("I", "F")):
-        levels = np.nan_to_num(np.asarray(image).astype(np.float64))
+        levels = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0, neginf=0)
         levels = (levels - levels.min()) / max(float(np.ptp(levels)), 1e-12)
         return Image.fromarray((255 * levels).astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:
