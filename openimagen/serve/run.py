@@ -9,6 +9,7 @@ from types import FrameType
 import uvicorn
 
 from openimagen import model_folder
+from openimagen.device import find_device
 from openimagen.serve.api import build
 from openimagen.serve.config import ServeConfig, check_exposure
 from openimagen.serve.service import Service
@@ -59,6 +60,7 @@ def serve(config: ServeConfig, tell: Callable[[str], None]) -> None:
     dangers = check_exposure(config)
     model = model_folder.read_model_file(model_folder.find_model(config.model)).model
     limits = config.limits
+    find_device(config.device)  # now, rather than when it is served
 
     def load() -> Engine:
         imagen = Imagen.from_pretrained(config.model, device=config.device, safety=config.safety)

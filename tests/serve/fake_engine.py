@@ -60,7 +60,7 @@ class FakeEngine:
         self.keys.append(key)
         events: list[Event] = [Queued(2)]
         for number, order in enumerate(orders):
-            side = order.size or 1024
+            side = order.size or 64
             events += [
                 Preview(number, index, "base", index + 1, 10, -2.0, Image.new("RGB", (64, 64)))
                 for index in range(order.partials)
