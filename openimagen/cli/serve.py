@@ -34,6 +34,12 @@ def serve(
         typer.Option("--open", help="Let everybody draw who reaches a --host of many."),
     ] = None,
     device: Device = None,
+    replicas: Annotated[
+        int | None, typer.Option(min=1, help="Workers, each on a device of its own. [1]")
+    ] = None,
+    ray: Annotated[
+        bool | None, typer.Option("--ray", help="Spread the replicas over a Ray cluster.")
+    ] = None,
 ) -> None:
     """Serve the studio and the API until Ctrl-C."""
     try:
@@ -43,12 +49,15 @@ def serve(
         raise ValueError(f"{error.name} is missing: pip install 'openimagen[serve]'") from None
 
     flags = {"model": model, "host": host, "port": port, "keys": keys, "device": device}
-    settings = read_config(config, flags | {"open": is_open})
+    more = {"open": is_open, "replicas": replicas, "ray": ray}
+    settings = read_config(config, flags | more)
     if add_key is not None:
         if settings.keys is None:
             raise ValueError("--add-key needs the file to write to: give --keys FILE")
         typer.echo(make_key(settings.keys, add_key))
         return
-    from openimagen.serve.run import serve as run
-
+    if settings.ray:
+        from openimagen.serve.on_ray import serve as run
+    else:
+        from openimagen.serve.run import serve as run
     run(settings, typer.echo)

@@ -93,6 +93,9 @@ def orders_of(service: Service, wishes: Wishes, sources: Sequence[Source | None]
 
 def check_wishes(service: Service, wishes: Wishes) -> None:
     """Refusal for more steps than this server takes, or transparency in a JPEG."""
+    if wishes.response_format == "url" and not service.config.keeps_links:
+        message = "links are not kept by a server of several replicas: leave response_format out"
+        raise Refusal(400, message, param="response_format", code="invalid_value")
     most = service.config.limits.steps
     if wishes.steps and max(wishes.steps) > most:
         message = f"steps: at most {most} of a stage"

@@ -42,6 +42,8 @@ class ServeConfig(Config):
     model: str = "emoji"  # an embedded model, a model folder or a hub id
     aliases: tuple[str, ...] = ()  # other names that clients may call it by, as in "dall-e-2"
     device: str | None = None
+    replicas: Positive = 1  # workers: one on each GPU from `device` on, or on each machine of Ray's
+    ray: bool = False  # replicas are spread over a Ray cluster
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     url: str | None = None  # what clients call, if they come through a proxy
@@ -58,6 +60,11 @@ class ServeConfig(Config):
         if url is not None and not url.startswith(("http://", "https://")):
             raise ValueError("write it whole, as in https://pictures.example.org")
         return None if url is None else url.rstrip("/")
+
+    @property
+    def keeps_links(self) -> bool:
+        """Whether a link comes back to where its picture is kept."""
+        return not self.ray or self.replicas == 1
 
     @property
     def is_local(self) -> bool:

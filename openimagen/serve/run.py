@@ -4,17 +4,21 @@ import asyncio
 import logging
 import warnings
 from collections.abc import Awaitable, Callable
+from functools import partial
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from openimagen import model_folder
-from openimagen.device import find_device
 from openimagen.serve.api import build
 from openimagen.serve.config import ServeConfig, check_exposure
 from openimagen.serve.service import Service
 from openimagen.serve.watch import JsonLines
 from openimagen.web import listen
+
+if TYPE_CHECKING:
+    from openimagen.serve.engine import Engine
 
 CLOSING = 10  # seconds for answers that are still being sent when all is drawn
 
@@ -54,29 +58,33 @@ def serve(config: ServeConfig, tell: Callable[[str], None]) -> None:
 
     Raises ValueError for what cannot be served, OSError for a port that is taken.
     """
-    from openimagen.imagen import Imagen
-    from openimagen.serve.engine import Engine
-
     dangers = check_exposure(config)
     model = model_folder.read_model_file(model_folder.find_model(config.model)).model
-    limits = config.limits
-    find_device(config.device)  # now, rather than when it is served
-
-    def load() -> Engine:
-        imagen = Imagen.from_pretrained(config.model, device=config.device, safety=config.safety)
-        return Engine([imagen], limit=limits.waiting, batch=limits.batch, deadline=limits.deadline)
-
     service = Service.of(config, model)
     with listen(config.host, config.port) as door:
         log_as_json()
         server = Server(settings(config), service.drain)
-        server.config.app = build(service, load, server.fail)
+        server.config.app = build(service, partial(load, config), server.fail)
         for danger in dangers:
             tell(f"warning: {danger}")
         tell(f"serving {model.name} at {address(config, door.getsockname()[1])} until Ctrl-C")
         server.run(sockets=[door])
     if server.failure is not None:
         raise server.failure
+
+
+def load(config: ServeConfig) -> "Engine":
+    """The model on each device that is to draw. ValueError for what cannot be loaded."""
+    from openimagen.imagen import Imagen
+    from openimagen.serve.engine import Engine
+    from openimagen.serve.replicas import devices_of
+
+    imagens = [
+        Imagen.from_pretrained(config.model, device=device, safety=config.safety)
+        for device in devices_of(config.device, config.replicas)
+    ]
+    limits = config.limits
+    return Engine(imagens, limit=limits.waiting, batch=limits.batch, deadline=limits.deadline)
 
 
 def settings(config: ServeConfig) -> uvicorn.Config:

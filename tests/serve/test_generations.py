@@ -5,12 +5,12 @@ import io
 
 import pytest
 from fake_engine import FakeEngine
-from openimagen.safety.prompts import Finding
 from PIL import Image
 from servers import MakeClient
 from starlette.testclient import TestClient
 
 from openimagen.door import Refused
+from openimagen.safety.prompts import Finding
 from openimagen.serve.orders import Busy, Order
 
 GENERATIONS = "/v1/images/generations"
