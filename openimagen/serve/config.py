@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
@@ -107,18 +108,27 @@ def known_keys(model: type[BaseModel], error: ValidationError) -> list[str]:
 
 def check_exposure(config: ServeConfig) -> list[str]:
     """What to warn of. ValueError for a server open to others that was not told to be."""
-    if config.is_local:
+    if (way := way_in(config)) is None:
         return []
     if config.keys is None and not config.open:
         raise ValueError(
-            f"--host {config.host} lets others draw: give --keys FILE "
-            "(make one with --add-key NAME), or --open to let everybody"
+            f"{way} lets others draw: give --keys FILE (make one with --add-key NAME), "
+            "or --open to let everybody"
         )
     warnings = []
     if config.keys is None:
-        warnings.append(f"everybody who reaches {config.host} may draw: there are no keys")
+        warnings.append("everybody who reaches it may draw: there are no keys")
     if config.limits.rate is None:
         warnings.append("no rate is set: [limits] rate = 60 allows each 60 pictures a minute")
     if config.url is None or config.url.startswith("http://"):
         warnings.append("pictures, prompts and keys travel unencrypted: put a TLS proxy before it")
     return warnings
+
+
+def way_in(config: ServeConfig) -> str | None:
+    """The setting by which others reach it, if any: its host, or a proxy's address."""
+    if not config.is_local:
+        return f"--host {config.host}"
+    if config.url is not None and urlsplit(config.url).hostname not in HERE:
+        return f"url {config.url}"
+    return None

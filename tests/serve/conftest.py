@@ -4,13 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 from fake_engine import FakeEngine
-from servers import MakeClient
+from servers import MakeClient, RealServer, keys_file, listening
 from starlette.testclient import TestClient
 
 from openimagen import model_folder
 from openimagen.config import ModelConfig
+from openimagen.imagen import Imagen
 from openimagen.serve.api import build
 from openimagen.serve.config import ServeConfig
+from openimagen.serve.engine import Engine
 from openimagen.serve.service import Service
 
 
@@ -61,3 +63,12 @@ def client(shared: TestClient, engine: FakeEngine) -> TestClient:
     engine.start()
     shared.app.state.service.engine = engine  # type: ignore[attr-defined]
     return shared
+
+
+@pytest.fixture(scope="session")
+def real(emoji: ModelConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
+    """The model that ships, behind uvicorn, for those with a key."""
+    file, key = keys_file(tmp_path_factory.mktemp("keys"))
+    engine = Engine([Imagen.from_pretrained("emoji")])
+    with listening(Service.of(ServeConfig(keys=file), emoji), lambda: engine) as address:
+        yield RealServer(address, key, engine)

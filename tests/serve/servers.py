@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,21 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from openimagen.serve.api import build
+from openimagen.serve.engine import Engine
 from openimagen.serve.keys import add_key
 from openimagen.serve.service import Service
 from openimagen.web import listen
 
 MakeClient = Callable[..., TestClient]
+
+
+@dataclass(frozen=True)
+class RealServer:
+    """A server with the model that ships, and a key to it."""
+
+    address: str
+    key: str
+    engine: Engine
 
 
 def exchange(

@@ -11,38 +11,18 @@ from fake_engine import FakeEngine
 from openai import OpenAI
 from openai.types import ImagesResponse
 from PIL import Image
-from servers import keys_file, listening
-from starlette.testclient import TestClient
+from servers import RealServer, listening
 
 from openimagen.config import ModelConfig
-from openimagen.imagen import Imagen
 from openimagen.serve.config import ServeConfig
-from openimagen.serve.engine import Engine
 from openimagen.serve.service import Service
 
 SMALL = "64x64"
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    engine = Engine([Imagen.from_pretrained("emoji")])
-    yield engine
-    engine.stop()
-
-
-@pytest.fixture(scope="module")
-def address_and_key(
-    engine: Engine, emoji: ModelConfig, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, str]]:
-    file, key = keys_file(tmp_path_factory.mktemp("keys"))
-    with listening(Service.of(ServeConfig(keys=file), emoji), lambda: engine) as address:
-        yield address, key
-
-
-@pytest.fixture(scope="module")
-def client(address_and_key: tuple[str, str]) -> Iterator[OpenAI]:
-    address, key = address_and_key
-    with OpenAI(base_url=f"{address}/v1", api_key=key, max_retries=0) as client:
+def client(real: RealServer) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{real.address}/v1", api_key=real.key, max_retries=0) as client:
         yield client
 
 
@@ -168,7 +148,7 @@ def test_models(client: OpenAI) -> None:
         client.models.retrieve("gpt-9")
 
 
-def test_errors_are_the_client_s_own(client: OpenAI, address_and_key: tuple[str, str]) -> None:
+def test_errors_are_the_client_s_own(client: OpenAI, real: RealServer) -> None:
     with pytest.raises(openai.BadRequestError) as wrong:
         client.images.generate(prompt="red apple", size="1792x1024")
     assert (wrong.value.param, wrong.value.code) == ("size", "invalid_value")
@@ -181,7 +161,7 @@ def test_errors_are_the_client_s_own(client: OpenAI, address_and_key: tuple[str,
         client.images.generate(prompt="red apple", model="dall-e-3")
     assert lost.value.code == "model_not_found"
     with pytest.raises(openai.AuthenticationError) as stranger:
-        stranger_of(address_and_key[0]).images.generate(prompt="red apple")
+        stranger_of(real.address).images.generate(prompt="red apple")
     assert stranger.value.code == "invalid_api_key"
 
 
@@ -210,7 +190,7 @@ def test_over_the_limit_one_waits_and_then_succeeds(emoji: ModelConfig) -> None:
         assert patient.images.generate(prompt="red apple", size=SMALL).data
 
 
-def test_an_error_in_a_stream_is_raised(emoji: ModelConfig, shared: TestClient) -> None:
+def test_an_error_in_a_stream_is_raised(emoji: ModelConfig) -> None:
     engine = FakeEngine()
     engine.failing = {0}
     with listening(Service.of(ServeConfig(), emoji), lambda: engine) as address:
@@ -220,9 +200,7 @@ def test_an_error_in_a_stream_is_raised(emoji: ModelConfig, shared: TestClient) 
             list(stream)
 
 
-def test_credentials_leave_with_every_picture(
-    client: OpenAI, address_and_key: tuple[str, str]
-) -> None:
+def test_credentials_leave_with_every_picture(client: OpenAI) -> None:
     answer = client.images.generate(prompt="red apple", size=SMALL)
     assert answer.data
     picture = base64.b64decode(answer.data[0].b64_json or "")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from servers import MakeClient
 
 from openimagen.serve.config import ServeConfig, check_exposure, read_config
 
@@ -62,3 +63,12 @@ def test_others_are_let_in_only_with_keys_or_on_purpose(host: str) -> None:
     limits = ServeConfig(host=host, keys=Path("k"), url="https://x", limits={"rate": 60})  # type: ignore[arg-type]
     assert check_exposure(limits) == []
     assert check_exposure(ServeConfig()) == []
+
+
+def test_a_proxy_s_address_lets_others_in(client_of: MakeClient) -> None:
+    with pytest.raises(ValueError, match=r"url https://pictures.example lets others draw"):
+        check_exposure(ServeConfig(url="https://pictures.example"))
+    assert check_exposure(ServeConfig(url="http://localhost:9")) == []
+    client = client_of(url="https://pictures.example", open=True)
+    for host, status in (("pictures.example", 200), ("evil.example", 400)):
+        assert client.get("/healthz", headers={"host": host}).status_code == status
