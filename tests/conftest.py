@@ -1,11 +1,14 @@
-"""A cascade small enough to draw in a blink, with no weight at zero, and a cheap text encoder."""
+"""A cascade small enough to draw in a blink, and a cheap text encoder; a real browser."""
 
+import os
+import shutil
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from playwright.sync_api import Browser, sync_playwright
 from torch import Tensor
 
 from openimagen import model_folder
@@ -114,3 +117,16 @@ def tiny_folder(
     model_folder.save(tiny, tmp_path / "tiny")
     monkeypatch.setattr(TextEncoder, "load", lambda config, device: encoder)
     return tmp_path / "tiny"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium; in CI there must be one."""
+    binary = shutil.which("chromium") or shutil.which("chromium-browser")
+    if binary is None and "CI" not in os.environ:
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+    assert binary, "no chromium: .ci/run installs it"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=binary, args=["--no-sandbox"])
+        yield browser
+        browser.close()
