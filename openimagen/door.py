@@ -16,12 +16,12 @@ from typing import Literal
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from openimagen import __version__
 from openimagen.matte import cut_out
 from openimagen.safety import watermark
 from openimagen.safety.credentials import Claim, Signer
 from openimagen.safety.nudity import NudityFilter
 from openimagen.safety.prompts import Finding, PromptFilter
+from openimagen.version import __version__
 
 Format = Literal["png", "jpeg", "webp"]
 FORMATS: dict[str, Format] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}

@@ -65,6 +65,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def _to_rgba(image: Image.Image) -> Image.Image:
+    return (image if image.has_transparency_data else _to_rgb(image)).convert("RGBA")
+
+
 def square(image: Image.Image, side: int) -> Image.Image:
     """The centre of the picture, `side` x `side`, antialiased.
 

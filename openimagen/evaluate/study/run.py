@@ -47,12 +47,13 @@ def serve(folder: Path, door: Door, tell: Callable[[str], None]) -> None:
     """Serve the study until interrupted. If nobody is invited yet, "rater 1" is."""
     try:
         from openimagen.evaluate.study import server
+        from openimagen.web import listen
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is missing: pip install 'openimagen[evaluate]'") from None
     from openimagen.evaluate.study.booth import Booth
 
     study = load_study(folder)
-    with server.listen(door.host, door.port) as listener, closing(Votes(folder, study)) as votes:
+    with listen(door.host, door.port) as listener, closing(Votes(folder, study)) as votes:
         port, booth = listener.getsockname()[1], Booth(folder, study, votes)
         tell(f"{study.title}  {len(study.items)} texts, {len(study.controls)} controls")
         if not votes.raters():

@@ -5,7 +5,6 @@ sends it as a bearer token. Nothing is loaded from elsewhere, and the policy say
 """
 
 import logging
-import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,35 +14,17 @@ import uvicorn
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from openimagen.evaluate.study.booth import Booth, UnknownPage
 from openimagen.evaluate.study.votes import Rater
+from openimagen.web import Headers, PageFiles, policy
 
 PAGE = Path(__file__).parent / "page"
-TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".svg": "image/svg+xml",
-}
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-HEADERS = {
-    "content-security-policy": POLICY,
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-    "x-robots-tag": "noindex",
-}
+POLICY = policy()
 LONGEST = 1024  # bytes of a vote
 
 log = logging.getLogger(__name__)
@@ -93,14 +74,13 @@ def build(booth: Booth) -> Starlette:
         kept = {"cache-control": "private, max-age=86400, immutable"}
         return Response(body, media_type="image/webp", headers=kept)
 
-    files = {path.name: path for path in PAGE.iterdir() if path.suffix in TYPES}
+    files = PageFiles(PAGE)
 
     def file(request: Request) -> Response:
-        path = files.get(request.path_params.get("name", "index.html"))  # no other can be asked for
-        if path is None:
+        answer = files.answer(request.path_params.get("name", "index.html"))
+        if answer is None:
             raise HTTPException(404, "no such page")
-        kind, fresh = TYPES[path.suffix], {"cache-control": "no-cache"}
-        return Response(path.read_bytes(), media_type=kind, headers=fresh)
+        return answer
 
     routes = [
         Route("/", file),
@@ -112,25 +92,8 @@ def build(booth: Booth) -> Starlette:
     ]
     errors: Mapping[Any, Any] = {HTTPException: _refused, UnknownPage: _refused}
     app = Starlette(routes=routes, exception_handlers=errors)
-    app.add_middleware(Headers)
+    app.add_middleware(Headers, policy=POLICY)
     return app
-
-
-class Headers:
-    """Adds the security headers to every answer."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, with them."""
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
-            await send(message)
-
-        await self.app(scope, receive, send_with_headers)
 
 
 async def _read_vote(request: Request) -> Said:
@@ -154,16 +117,6 @@ def _refused(_: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         status, why = error.status_code, error.detail
     return JSONResponse({"error": why}, status, headers={"cache-control": "no-store"})
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket to serve on; port 0 finds a free one. OSError if it is taken."""
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno else str(error)
-        raise OSError(f"cannot serve at {host}:{port}: {why}; choose another --port") from None
 
 
 def serve(booth: Booth, door: socket.socket) -> None:

@@ -1,0 +1,153 @@
+"""/v1/images: pictures from words, from pictures, and what pictures say of themselves."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from PIL import Image
+from starlette.responses import Response
+
+from openimagen.editing import VARY, Source
+from openimagen.serve.answers import Answer, Asked, answered, asked
+from openimagen.serve.bodies import (
+    Edit,
+    Generation,
+    Upscale,
+    Variation,
+    Wishes,
+    from_form,
+    from_json,
+)
+from openimagen.serve.description import (
+    DRAWING,
+    IMAGE,
+    IMAGES,
+    MASK,
+    Schema,
+    drawing_answers,
+    form_body,
+    json_body,
+    may_answer,
+)
+from openimagen.serve.errors import Refusal
+from openimagen.serve.forms import mask_from, pictures_of, read_form
+from openimagen.serve.reading import read_json
+from openimagen.serve.service import Service, drawing_caller, service_of
+from openimagen.serve.streams import streamed
+from openimagen.serve.uploads import check_picture
+
+routes = APIRouter(prefix="/v1/images")
+Caller = Annotated[str, Depends(drawing_caller)]
+
+
+def drawing(body: Schema) -> dict[str, Any]:
+    """How a route that draws is described."""
+    return {"response_model": Answer, "responses": drawing_answers(), "openapi_extra": body}
+
+
+@routes.post("/generations", **drawing(json_body(Generation)))
+async def generations(request: Request, who: Caller) -> Response:
+    """Draw pictures from words."""
+    service = service_of(request)
+    wishes = from_json(Generation, await read_json(request, service.config.limits))
+    if not wishes.prompt.strip():
+        message = 'the prompt is empty: say what to draw, as in "a red apple"'
+        raise Refusal(400, message, param="prompt", code="invalid_value")
+    return await drawn(request, service, wishes, [None], who)
+
+
+@routes.post("/edits", **drawing(form_body(Edit, image=IMAGES, mask=MASK)))
+async def edits(request: Request, who: Caller) -> Response:
+    """Draw pictures anew from pictures; with a mask, only where that is transparent.
+
+    Without a prompt a picture is restored from noise as the model sees fit.
+    """
+    service = service_of(request)
+    form = await read_form(request, service, ["image", "mask"])
+    wishes = from_form(Edit, form.texts)
+    pictures = await pictures_of(form, service)
+    mask = await mask_from(form, service, len(pictures))
+    if mask is not None and not wishes.prompt.strip():
+        message = "the prompt is missing: say what to draw where the mask is transparent"
+        raise Refusal(400, message, param="prompt", code="missing_required_parameter")
+    sources = [sourced(picture, mask, wishes.strength) for picture in pictures]
+    return await drawn(request, service, wishes, sources, who)
+
+
+@routes.post("/variations", **drawing(form_body(Variation, image=IMAGES)))
+async def variations(request: Request, who: Caller) -> Response:
+    """Draw pictures like a picture."""
+    service = service_of(request)
+    form = await read_form(request, service, ["image"])
+    wishes = from_form(Variation, form.texts)
+    strength = VARY if wishes.strength is None else wishes.strength
+    sources = [sourced(each, None, strength) for each in await pictures_of(form, service)]
+    return await drawn(request, service, wishes, sources, who)
+
+
+@routes.post("/upscales", **drawing(form_body(Upscale, image=IMAGES)))
+async def upscales(request: Request, who: Caller) -> Response:
+    """Take pictures as a lower stage's, and draw them larger."""
+    service = service_of(request)
+    form = await read_form(request, service, ["image"])
+    wishes = from_form(Upscale, form.texts)
+    pictures = await pictures_of(form, service)
+    sources = [Source(picture, task="upscale") for picture in pictures]
+    return await drawn(request, service, wishes, sources, who)
+
+
+@routes.post("/verify", responses=may_answer(*DRAWING), openapi_extra=form_body(None, image=IMAGE))
+async def verify(request: Request, who: Caller) -> dict[str, Any]:
+    """Tell what a picture says of itself: its watermark, and who signed what."""
+    from openimagen.verify import verify as look
+
+    service = service_of(request)
+    form = await read_form(request, service, ["image"])
+    if form.texts:
+        name = next(iter(form.texts))
+        message = f"unknown parameter {name}: verify takes an image alone"
+        raise Refusal(400, message, param=name, code="unknown_parameter")
+    given = form.files.get("image", [])
+    if len(given) != 1:
+        raise Refusal(400, "send one image", param="image", code="missing_required_parameter")
+    check_picture(given[0], "image", service.config.limits.pixels)
+    async with service.decoding:
+        try:
+            found = await asyncio.to_thread(look, given[0])
+        except ValueError as error:
+            raise Refusal(400, f"image: {error}", param="image", code="invalid_image") from None
+    return found.as_json()
+
+
+def sourced(picture: Image.Image, mask: Image.Image | None, strength: float | None) -> Source:
+    """What a new picture is made from. Refusal for a mask that does not fit."""
+    try:
+        return Source(picture, mask, strength)
+    except ValueError as error:
+        raise Refusal(400, str(error), param="mask", code="invalid_value") from None
+
+
+async def drawn(
+    request: Request,
+    service: Service,
+    wishes: Wishes,
+    sources: Sequence[Source | None],
+    who: str,
+) -> Response:
+    """The pictures, in one answer or as they come."""
+    this = asked(service, wishes, sources, who)
+    tell_log(request, service, this)
+    if wishes.stream:
+        return streamed(service, this)
+    return await answered(request, service, this)
+
+
+def tell_log(request: Request, service: Service, asked: Asked) -> None:
+    """What the log may know of a request: no prompt, unless whoever runs the server wants it."""
+    told: dict[str, Any] = {"pictures": len(asked.orders), "size": asked.wishes.size or "auto"}
+    if service.keys is not None:
+        told["key"] = asked.who
+    if service.config.log_prompts:
+        told["prompt"] = asked.orders[0].prompt
+    request.scope["told"] = told

@@ -1,0 +1,94 @@
+"""API keys: a file of name:sha256, so that who reads it cannot draw with it."""
+
+import hashlib
+import hmac
+import logging
+import os
+import re
+import secrets
+from pathlib import Path
+
+PREFIX = "oi-"
+NAME = re.compile(r"[\w.@-]{1,64}", re.ASCII)
+HASH = re.compile(r"[0-9a-f]{64}")
+
+log = logging.getLogger(__name__)
+
+
+class Keys:
+    """Who may draw. The file is read anew when it changes: a line taken out is a key revoked."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.seen = changed(path)
+        self.hashes = read_keys(path)
+
+    def find(self, key: str) -> str | None:
+        """Whose key it is; None if nobody's. It takes as long whatever is given."""
+        self._refresh()
+        given, whose = hash_of(key), None
+        for name, known in self.hashes.items():
+            if hmac.compare_digest(given, known):
+                whose = name
+        return whose
+
+    def _refresh(self) -> None:
+        try:
+            now = changed(self.path)
+            if now != self.seen:
+                self.seen = now
+                self.hashes = read_keys(self.path)
+        except ValueError as error:
+            log.error("the keys stay as they were: %s", error)
+
+
+def changed(path: Path) -> tuple[int, int]:
+    """When the file changed, and its size. ValueError if it cannot be looked at."""
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}; make it with --add-key NAME") from None
+    return state.st_mtime_ns, state.st_size
+
+
+def hash_of(key: str) -> str:
+    """What is kept of a key. It has 256 random bits: no salt, and no slow hash, is needed."""
+    return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
+
+
+def read_keys(path: Path) -> dict[str, str]:
+    """Name -> hash. ValueError, naming file and line, for a line that is no name:sha256."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise ValueError(f"{path}: {reason}; make it with --add-key NAME") from None
+    hashes: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        name, _, digest = (part.strip() for part in line.partition(":"))
+        if not line.strip() or line.startswith("#"):
+            continue
+        if not NAME.fullmatch(name) or not HASH.fullmatch(digest):
+            raise ValueError(f"{path}, line {number}: must be name:sha256 of the key, in hex")
+        if name in hashes:
+            raise ValueError(f"{path}, line {number}: {name} is there already")
+        hashes[name] = digest
+    return hashes
+
+
+def add_key(path: Path, name: str) -> str:
+    """Make a key and write its hash into the file, made if need be for its owner's eyes alone.
+
+    Returns the key, which is nowhere else. ValueError for a name that is taken or no name.
+    """
+    if not NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a key: use letters, digits and . _ @ -")
+    known = read_keys(path) if path.exists() else {}
+    if name in known:
+        raise ValueError(f"{name} has a key: take its line out of {path} to make another")
+    key = PREFIX + secrets.token_urlsafe(32)
+    whole = not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    with os.fdopen(file, "a", encoding="utf-8") as text:
+        text.write(f"{'' if whole else chr(10)}{name}:{hash_of(key)}\n")
+    return key
