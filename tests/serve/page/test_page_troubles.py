@@ -153,10 +153,11 @@ def test_an_empty_prompt_asks_for_words(visit: MakeVisit) -> None:
 
 
 def test_a_wish_before_the_model_is_known_is_not_lost(visit: MakeVisit, told: str) -> None:
-    page = visit("verify", address=told)
+    page = ready(visit(address=told))
     held: list[Route] = []
     page.route("**/v1/models", lambda route: held.append(route))
-    page.goto(f"{told}/?again#draw")
+    with page.expect_request("**/v1/models"):
+        page.reload()
     page.locator("#number").select_option("2")
     page.locator("#prompt").fill("moon")
     page.locator("#prompt").press("Enter")
