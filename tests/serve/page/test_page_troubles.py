@@ -6,14 +6,14 @@ import re
 from pathlib import Path
 
 from fake_engine import FakeEngine
-from openimagen.serve.config import ServeConfig
-from openimagen.serve.service import Service
 from playwright.sync_api import Page, expect
 from servers import keys_file, listening
 from visits import MakeVisit, draw, finished, ready
 
 from openimagen.config import ModelConfig
+from openimagen.serve.config import ServeConfig
 from openimagen.serve.orders import Busy
+from openimagen.serve.service import Service
 
 NOTICE = "#draw-easel .notice"
 
