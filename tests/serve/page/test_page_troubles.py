@@ -155,7 +155,7 @@ def test_an_empty_prompt_asks_for_words(visit: MakeVisit) -> None:
 def test_a_wish_before_the_model_is_known_is_not_lost(visit: MakeVisit, told: str) -> None:
     page = visit("verify", address=told)
     held: list[Route] = []
-    page.route("**/v1/models", held.append)
+    page.route("**/v1/models", lambda route: held.append(route))
     page.goto(f"{told}/?again#draw")
     page.locator("#number").select_option("2")
     page.locator("#prompt").fill("moon")
