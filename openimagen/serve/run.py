@@ -13,6 +13,7 @@ import uvicorn
 from openimagen import model_folder
 from openimagen.serve.api import build
 from openimagen.serve.config import ServeConfig, check_exposure
+from openimagen.serve.replicas import devices_of
 from openimagen.serve.service import Service
 from openimagen.serve.watch import JsonLines
 from openimagen.web import listen
@@ -60,6 +61,7 @@ def serve(config: ServeConfig, tell: Callable[[str], None]) -> None:
     """
     dangers = check_exposure(config)
     model = model_folder.read_model_file(model_folder.find_model(config.model)).model
+    devices_of(config.device, config.replicas)  # wrong ones are told now, not when it is served
     service = Service.of(config, model)
     with listen(config.host, config.port) as door:
         log_as_json()
@@ -77,7 +79,6 @@ def load(config: ServeConfig) -> "Engine":
     """The model on each device that is to draw. ValueError for what cannot be loaded."""
     from openimagen.imagen import Imagen
     from openimagen.serve.engine import Engine
-    from openimagen.serve.replicas import devices_of
 
     imagens = [
         Imagen.from_pretrained(config.model, device=device, safety=config.safety)
