@@ -6,6 +6,7 @@ import { Seed } from "./seed.js";
 
 const EXAMPLES = ["red apple", "snowman", "rocket", "cat face", "ghost", "cherry blossom", "octopus", "hot air balloon"];
 const MOST_PICTURES = 10;
+const NUMBER = 4; // of pictures, unless told
 const SHORT = { 64: "Small", 256: "Medium", 1024: "Large" };
 
 export class Compose {
@@ -15,7 +16,7 @@ export class Compose {
     this.prompt = find("prompt");
     this.style = null;
     this.seed = new Seed(find("seed-control"), "seed");
-    choices(find("number"), Array.from({ length: MOST_PICTURES }, (_, n) => [n + 1, plural(n + 1, "picture")]), 4);
+    choices(find("number"), Array.from({ length: MOST_PICTURES }, (_, n) => [n + 1, plural(n + 1, "picture")]), NUMBER);
     find("compose").addEventListener("submit", (event) => (event.preventDefault(), this.submit()));
     this.prompt.addEventListener("keydown", (event) => this.#onKey(event));
     this.prompt.addEventListener("input", () => this.#fit());
@@ -34,13 +35,19 @@ export class Compose {
     choices(find("sampler"), [["", "The model's own"], ...model.samplers]);
     find("styles").replaceChildren(make("span", { className: "chips-name", text: "Style", "aria-hidden": "true" }), ...model.styles.map((style) => this.#styleChip(style)));
     find("styles").hidden = model.styles.length === 0;
-    this.reset();
+    const { number, transparent } = this.read(); // may have been chosen meanwhile
+    this.write({ ...this.#defaults(), number, transparent });
+    if (this.isAwaited) this.submit();
   }
 
   reset() {
-    const [first] = this.model.stages;
-    this.write({ side: this.model.largest, number: 4, transparent: false, steps: first.steps, guidance: first.guidance, negative: "", sampler: "", format: "png" });
+    this.write(this.#defaults());
     this.seed.setLocked(false);
+  }
+
+  #defaults() {
+    const [first] = this.model.stages;
+    return { side: this.model.largest, number: NUMBER, transparent: false, steps: first.steps, guidance: first.guidance, negative: "", sampler: "", format: "png" };
   }
 
   get isTransparent() {
@@ -75,8 +82,9 @@ export class Compose {
 
   submit() {
     const form = this.read();
-    if (!this.model) return;
     if (!form.prompt) return this.#askForWords();
+    this.isAwaited = !this.model; // then it begins as soon as the model is there
+    if (this.isAwaited) return;
     form.seed = this.seed.next();
     const words = form.style ? `${form.prompt}, ${form.style}` : form.prompt;
     this.drawn(new Commission("v1/images/generations", this.#fields(form, words)), { kind: "draw", prompt: words, form, stages: this.model.upTo(form.side) });

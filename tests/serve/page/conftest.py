@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 from fake_engine import FakeEngine
-from openimagen.serve.config import ServeConfig
-from openimagen.serve.service import Service
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Page, expect
 from servers import listening
@@ -16,7 +14,9 @@ from openimagen import model_folder
 from openimagen.config import ModelConfig
 from openimagen.door import Safety
 from openimagen.imagen import Imagen
+from openimagen.serve.config import ServeConfig
 from openimagen.serve.engine import Engine
+from openimagen.serve.service import Service
 
 expect.set_options(timeout=DEADLINE)
 

@@ -128,6 +128,13 @@ def test_what_was_drawn_outlives_a_reload_and_goes_when_told(visit: MakeVisit, t
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Delete snowman").click()
     expect(page.locator(".card")).to_have_count(0)
+    for prompt in ("moon", "sun"):
+        draw(page, prompt)
+    expect(page.locator(".card-title")).to_have_text(["sun", "moon"])
+    page.get_by_role("button", name="Delete all").click()
+    expect(page.locator(".card")).to_have_count(2)  # it asks once more
+    page.get_by_role("button", name="Really delete all?").click()
+    expect(page.locator(".card")).to_have_count(0)
     page.reload()
     expect(page.locator("#empty")).to_be_visible()
 
@@ -194,8 +201,8 @@ def test_the_code_draws_the_same_picture(visit: MakeVisit, tmp_path: Path) -> No
     assert (drawn == shown).all()
 
 
-def test_more_like_it(visit: MakeVisit) -> None:
-    page = visit()
+def test_more_like_it(visit: MakeVisit, told: str) -> None:
+    page = visit(address=told)
     draw(page, "cat face")
     page.locator("button.tile").click()
     page.get_by_role("button", name="More like this").click()

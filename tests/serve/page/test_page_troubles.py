@@ -6,14 +6,14 @@ import re
 from pathlib import Path
 
 from fake_engine import FakeEngine
-from openimagen.serve.config import ServeConfig
-from openimagen.serve.service import Service
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from servers import keys_file, listening
 from visits import MakeVisit, draw, finished, ready
 
 from openimagen.config import ModelConfig
+from openimagen.serve.config import ServeConfig
 from openimagen.serve.orders import Busy
+from openimagen.serve.service import Service
 
 NOTICE = "#draw-easel .notice"
 
@@ -150,3 +150,17 @@ def test_an_empty_prompt_asks_for_words(visit: MakeVisit) -> None:
     page.locator("#draw").click()
     expect(page.locator("#prompt")).to_be_focused()
     expect(page.locator("button.tile")).to_have_count(0)
+
+
+def test_a_wish_before_the_model_is_known_is_not_lost(visit: MakeVisit, told: str) -> None:
+    page = visit("verify", address=told)
+    held: list[Route] = []
+    page.route("**/v1/models", lambda route: held.append(route))
+    page.goto(f"{told}/?again#draw")
+    page.locator("#number").select_option("2")
+    page.locator("#prompt").fill("moon")
+    page.locator("#prompt").press("Enter")
+    expect(page.locator("#draw")).to_be_disabled()
+    held[0].continue_()
+    finished(page)
+    expect(page.locator("button.tile")).to_have_count(2)
