@@ -114,7 +114,7 @@ def is_white(mask: Image.Image) -> Bool[np.ndarray, "h w"]:
 def log_snr_of(strength: float) -> float:
     """Where the forward process has sigma = strength: ln((1 - s²) / s²)."""
     rest = 1 - strength**2
-    return math.log(rest / strength**2) if rest > 0 else -math.inf
+    return math.log(rest) - 2 * math.log(strength) if rest > 0 else -math.inf
 
 
 def ends_of(schedule: Schedule, strength: float) -> tuple[float, float]:

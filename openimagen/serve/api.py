@@ -46,6 +46,7 @@ def build(
         title="openimagen",
         summary="Pictures from words: OpenAI's image API, and what it lacks.",
         version=__version__,
+        openapi_url=None,  # it is a route as others are
         docs_url=None,  # its page loads from elsewhere
         redoc_url=None,
         redirect_slashes=False,
@@ -57,6 +58,7 @@ def build(
     errors.install(app)
     described = cache(lambda: describe(app, service))
     app.openapi = described  # type: ignore[method-assign]
+    app.add_api_route("/openapi.json", described, include_in_schema=False)
     app.add_middleware(Gate, config=service.config)
     app.add_middleware(Watched, metrics=service.metrics)
     app.add_middleware(Headers, policy=POLICY)

@@ -157,6 +157,9 @@ def test_errors_are_the_client_s_own(client: OpenAI, real: RealServer) -> None:
     with pytest.raises(openai.BadRequestError) as unknown:
         client.images.generate(prompt="red apple", extra_body={"sede": 1})
     assert unknown.value.param == "sede" and "did you mean seed" in unknown.value.message
+    with pytest.raises(openai.BadRequestError, match="less noise than the model knows"):
+        blue = file_of(Image.new("RGB", (64, 64), "blue"))
+        client.images.edit(image=blue, prompt="x", extra_body={"strength": 1e-200})
     with pytest.raises(openai.NotFoundError) as lost:
         client.images.generate(prompt="red apple", model="dall-e-3")
     assert lost.value.code == "model_not_found"

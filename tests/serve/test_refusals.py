@@ -279,11 +279,13 @@ def test_metrics_tell_how_it_goes(client_of: MakeClient) -> None:
     client = client_of()
     client.post(GENERATIONS, json=FOX)
     client.get("/nowhere/of/many")
+    client.get("/openapi.json")
     answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
     for line in (
         'openimagen_requests_total{method="POST",route="/v1/images/generations",status="200"} 1.0',
         'openimagen_requests_total{method="GET",route="none",status="404"} 1.0',
+        'openimagen_requests_total{method="GET",route="/openapi.json",status="200"} 1.0',
         "openimagen_engine_waiting 3.0",
         "openimagen_engine_running 1.0",
     ):
