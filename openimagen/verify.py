@@ -31,7 +31,8 @@ class Found:
         signed = vars(self.credentials)
         when = self.credentials.when
         return {
-            "watermark": mark and {"model": self.model, **vars(mark), "model_number": mark.model},
+            "watermark": mark
+            and {"model": self.model, "model_number": mark.model, "seed_number": mark.seed},
             "credentials": signed | {"when": when and when.isoformat()},
         }
 
