@@ -47,8 +47,8 @@ function finding(kind, title, words, rows = []) {
 
 function marked(mark) {
   if (!mark) return finding("none", "No watermark found", "Not drawn here, smaller than a watermark can be, or changed so much that it was lost.");
-  const model = mark.name ?? mark.model;
-  return finding("good", "Watermarked: drawn by this program", "An invisible mark in the pixels says so. It survives small changes.", [["Model", model], ["Seed, in short", mark.seed]]);
+  const model = mark.model ?? `number ${mark.model_number}`;
+  return finding("good", "Watermarked: drawn by this program", "An invisible mark in the pixels says so. It survives small changes.", [["Model", model], ["Seed, in short", mark.seed_number]]);
 }
 
 function signed(credentials = {}) {
