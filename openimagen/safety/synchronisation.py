@@ -34,7 +34,7 @@ SMALLEST_CELL = 7.0  # pixels
 def readings(luma: Floats) -> Iterator[Floats]:
     """The 120 soft chips of each hypothesis about a picture of this luma, [h w], likely ones first.
 
-    At most 64 of them.
+    At most 72 of them.
     """
     times = max(1, min(luma.shape) // WORK_SIDE)
     work = np.asarray(Image.fromarray(luma).reduce(times))

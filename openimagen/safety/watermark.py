@@ -39,7 +39,7 @@ WHITE = 250  # level from which on a cell is white ground
 ENOUGH = 4 * CELLS * CELLS  # cells that are not white ground: with as many, white stays white
 BRIGHTER = 1.2
 ROUNDS, MOST_GAIN = 4, 4.0
-NOISE = 3.1  # levels, root mean square: the most a picture is changed by (38.9 dB)
+NOISE = 3.1  # levels, root mean square: the most a picture is changed by (38.3 dB)
 
 Bytes = npt.NDArray[np.uint8]
 
