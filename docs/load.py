@@ -128,7 +128,7 @@ async def metric(client: httpx2.AsyncClient, server: Server, name: str) -> float
 
 async def vanish(client: httpx2.AsyncClient, server: Server, size: str) -> tuple[float, float]:
     """Clients go away at their first preview, or before; seconds to quiet, pictures drawn."""
-    before = await metric(client, server, 'openimagen_engine_ends_total{how="finished"}')
+    before = await metric(client, server, 'openimagen_engine_ends_total{end="finished"}')
 
     async def one(number: int) -> None:
         body = {"prompt": "red apple", "size": size, "stream": True, "partial_images": 3}
@@ -144,7 +144,7 @@ async def vanish(client: httpx2.AsyncClient, server: Server, size: str) -> tuple
     began = time.monotonic()
     while await metric(client, server, "openimagen_engine_(?:waiting|running)"):
         await asyncio.sleep(0.05)
-    after = await metric(client, server, 'openimagen_engine_ends_total{how="finished"}')
+    after = await metric(client, server, 'openimagen_engine_ends_total{end="finished"}')
     return time.monotonic() - began, after - before
 
 
