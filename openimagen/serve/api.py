@@ -13,6 +13,7 @@ from openimagen import __version__
 from openimagen.serve import errors, images, models, operations, studio
 from openimagen.serve.description import describe
 from openimagen.serve.gate import Gate
+from openimagen.serve.sending import Paced
 from openimagen.serve.service import Service
 from openimagen.serve.watch import Watched
 from openimagen.web import Headers, policy
@@ -62,6 +63,7 @@ def build(
     app.add_middleware(Gate, config=service.config)
     app.add_middleware(Watched, metrics=service.metrics)
     app.add_middleware(Headers, policy=POLICY)
+    app.add_middleware(Paced)
     return app
 
 

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request
 from PIL import Image
+from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from openimagen.editing import VARY, Source
@@ -39,6 +40,36 @@ from openimagen.serve.uploads import check_picture
 
 routes = APIRouter(prefix="/v1/images")
 Caller = Annotated[str, Depends(drawing_caller)]
+
+
+class WatermarkFound(BaseModel):
+    """The watermark in a picture; `model` is its name if the package has one of the number."""
+
+    model_config = ConfigDict(extra="forbid")
+    model: str | None
+    model_number: int
+    seed_number: int
+
+
+class CredentialsFound(BaseModel):
+    """What is signed in a picture's file, from the signing certificate up in `chain`."""
+
+    model_config = ConfigDict(extra="forbid")
+    status: Literal["trusted", "untrusted", "tampered", "none"]
+    generator: str | None
+    model: str | None
+    when: str | None
+    edited: bool
+    chain: list[str]
+    problems: list[str]
+
+
+class Verdict(BaseModel):
+    """What a picture says of itself."""
+
+    model_config = ConfigDict(extra="forbid")
+    watermark: WatermarkFound | None
+    credentials: CredentialsFound
 
 
 def drawing(body: Schema) -> dict[str, Any]:
@@ -98,7 +129,7 @@ async def upscales(request: Request, who: Caller) -> Response:
 
 
 @routes.post("/verify", responses=may_answer(*DRAWING), openapi_extra=form_body(None, image=IMAGE))
-async def verify(request: Request, who: Caller) -> dict[str, Any]:
+async def verify(request: Request, who: Caller) -> Verdict:
     """Tell what a picture says of itself: its watermark, and who signed what."""
     from openimagen.verify import verify as look
 
@@ -117,7 +148,7 @@ async def verify(request: Request, who: Caller) -> dict[str, Any]:
             found = await asyncio.to_thread(look, given[0])
         except ValueError as error:
             raise Refusal(400, f"image: {error}", param="image", code="invalid_image") from None
-    return found.as_json()
+    return Verdict.model_validate(found.as_json())
 
 
 def sourced(picture: Image.Image, mask: Image.Image | None, strength: float | None) -> Source:

@@ -15,6 +15,7 @@ from servers import RealServer, listening
 
 from openimagen.config import ModelConfig
 from openimagen.serve.config import ServeConfig
+from openimagen.serve.images import Verdict
 from openimagen.serve.service import Service
 
 SMALL = "64x64"
@@ -203,14 +204,16 @@ def test_an_error_in_a_stream_is_raised(emoji: ModelConfig) -> None:
             list(stream)
 
 
-def test_credentials_leave_with_every_picture(client: OpenAI) -> None:
-    answer = client.images.generate(prompt="red apple", size=SMALL)
-    assert answer.data
-    picture = base64.b64decode(answer.data[0].b64_json or "")
-    said = client.post(
+def test_every_picture_leaves_marked_and_signed(client: OpenAI) -> None:
+    answer = client.images.generate(prompt="red apple", size="256x256")
+    assert answer.data and answer.data[0].b64_json
+    picture = base64.b64decode(answer.data[0].b64_json)
+    body = client.post(
         "/images/verify",
-        cast_to=dict,
+        cast_to=object,
         files={"image": ("x.png", picture)},
         options={"headers": {"content-type": "multipart/form-data"}},
-    )  # type: ignore[arg-type]
-    assert said["credentials"]["status"] == "untrusted" and said["credentials"]["model"] == "emoji"
+    )
+    said = Verdict.model_validate(body)
+    assert said.watermark is not None and said.watermark.model == "emoji"
+    assert (said.credentials.status, said.credentials.model) == ("untrusted", "emoji")

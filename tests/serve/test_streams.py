@@ -2,15 +2,21 @@
 
 import asyncio
 import json
+import socket
+import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from fake_engine import FakeEngine
-from servers import MakeClient, exchange
+from servers import exchange, listening
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from openimagen.serve import streams
+from openimagen.config import ModelConfig
+from openimagen.serve import sending, streams
+from openimagen.serve.config import ServeConfig
+from openimagen.serve.service import Service
 
 GENERATIONS = "/v1/images/generations"
 
@@ -122,28 +128,26 @@ def test_silence_is_filled_so_that_proxies_stay(
     assert sum(message.get("body") == b": still here\n\n" for message in sent) >= 3
 
 
+@pytest.mark.parametrize("stream", [False, True])
 def test_who_does_not_read_is_let_go(
-    client_of: MakeClient, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+    emoji: ModelConfig, monkeypatch: pytest.MonkeyPatch, stream: bool
 ) -> None:
-    monkeypatch.setattr(streams, "STALLED", 0.05)
-    client = client_of()
-
-    async def ask() -> None:
-        async def events() -> Any:  # noqa: ANN401
-            yield {"type": "x"}
-
-        async def never(message: Message) -> None:
-            if message["type"] == "http.response.body":
-                await asyncio.sleep(3600)
-
-        async def receive() -> Message:
-            await asyncio.sleep(3600)
-            return {"type": "http.disconnect"}
-
-        ticket: Any = engine.submit([])
-        with pytest.raises(streams.ClientDisconnect):
-            await streams.EventStream(events(), ticket)({"type": "http"}, receive, never)
-        assert ticket.is_cancelled
-
-    assert client.portal is not None
-    client.portal.call(ask)
+    """A picture of many megabytes, or events without end, for a client that reads nothing."""
+    monkeypatch.setattr(sending, "STALLED", 0.3)
+    monkeypatch.setattr(streams, "PULSE", 1e-6)
+    engine, service = FakeEngine(), Service.of(ServeConfig(), emoji)
+    engine.holds = asyncio.Event()
+    with listening(service, lambda: engine) as address, socket.socket() as client:
+        token = service.links.keep(bytes(20_000_000), "image/png")
+        head, body = f"GET /pictures/{token}", b""
+        if stream:
+            head, body = f"POST {GENERATIONS}", b'{"prompt": "a fox", "stream": true}'
+        kind = f"content-type: application/json\r\ncontent-length: {len(body)}"
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", urlsplit(address).port))
+        client.sendall(f"{head} HTTP/1.1\r\nhost: localhost\r\n{kind}\r\n\r\n".encode() + body)
+        until = time.monotonic() + 20
+        while 'status="499"' not in service.metrics.text().decode():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+    assert [ticket.is_cancelled for ticket in engine.tickets] == [True] * stream
