@@ -1,5 +1,7 @@
 // Addresses of pictures that are held here; one each, given back when the picture goes.
 
+const PATIENCE = 60_000; // ms
+
 const known = new WeakMap();
 
 export function urlOf(blob) {
@@ -7,8 +9,10 @@ export function urlOf(blob) {
   return known.get(blob);
 }
 
+// Not at once: an image that was just shown may still be loading.
 export function forget(blob) {
-  if (known.has(blob)) URL.revokeObjectURL(known.get(blob));
+  const url = known.get(blob);
+  if (url) setTimeout(() => URL.revokeObjectURL(url), PATIENCE);
   known.delete(blob);
 }
 

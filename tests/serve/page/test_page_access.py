@@ -40,7 +40,7 @@ def everything(page: Page, picture: Path) -> None:
 
 
 @pytest.mark.parametrize("width", [360, 1600])
-def test_nothing_sticks_out(visit: MakeVisit, told: str, red_apple: Path, width: int) -> None:
+def test_nothing_sticks_out(told: str, visit: MakeVisit, red_apple: Path, width: int) -> None:
     screen = PHONE if width == 360 else {"viewport": {"width": width, "height": 900}}
     page = visit(address=told, **screen)
     everything(page, red_apple)
@@ -55,7 +55,7 @@ def test_nothing_sticks_out(visit: MakeVisit, told: str, red_apple: Path, width:
     assert sides[0] <= sides[1]
 
 
-def test_every_control_has_a_name(visit: MakeVisit, told: str, red_apple: Path) -> None:
+def test_every_control_has_a_name(told: str, visit: MakeVisit, red_apple: Path) -> None:
     page = visit(address=told)
     everything(page, red_apple)
     page.evaluate("() => { location.hash = 'draw' }")
@@ -69,7 +69,7 @@ def test_every_control_has_a_name(visit: MakeVisit, told: str, red_apple: Path) 
     expect(page.locator("#draw-easel .notice")).to_have_attribute("role", "alert")
 
 
-def test_dark_and_light_are_kept(visit: MakeVisit, told: str) -> None:
+def test_dark_and_light_are_kept(told: str, visit: MakeVisit) -> None:
     page = ready(visit(address=told, color_scheme="dark"))
     root = page.locator("html")
     ground = "() => getComputedStyle(document.body).backgroundColor"
@@ -128,7 +128,7 @@ def test_modules_are_small_and_load_nothing_from_elsewhere() -> None:
         assert not re.search(r"<script>|<style|style=|onclick=", text), path
 
 
-def test_the_policy_is_strict(visit: MakeVisit, told: str) -> None:
+def test_the_policy_is_strict(told: str, visit: MakeVisit) -> None:
     page = ready(visit(address=told))
     answer = page.request.get(page.url)
     policy = answer.headers["content-security-policy"]

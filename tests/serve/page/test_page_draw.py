@@ -86,7 +86,7 @@ def test_the_settings_reach_the_server(visit: MakeVisit) -> None:
     expect(page.locator("#transparent")).to_have_attribute("aria-pressed", "false")
 
 
-def test_the_pictures_by_keyboard(visit: MakeVisit, told: str) -> None:
+def test_the_pictures_by_keyboard(told: str, visit: MakeVisit) -> None:
     page = visit(address=told)
     draw(page, "rocket", number=3)
     tiles = page.locator("button.tile")
@@ -111,7 +111,7 @@ def test_the_pictures_by_keyboard(visit: MakeVisit, told: str) -> None:
     expect(page.locator("#prompt")).to_be_focused()
 
 
-def test_what_was_drawn_outlives_a_reload_and_goes_when_told(visit: MakeVisit, told: str) -> None:
+def test_what_was_drawn_outlives_a_reload_and_goes_when_told(told: str, visit: MakeVisit) -> None:
     page = visit(address=told)
     draw(page, "snowman", number=2)
     before = pixels(page, "li:nth-child(2) > button.tile img")
@@ -148,12 +148,12 @@ FILL = """async () => {
 }"""
 
 
-def test_the_oldest_make_room(visit: MakeVisit, told: str) -> None:
+def test_the_oldest_make_room(told: str, visit: MakeVisit) -> None:
     kept = ready(visit(address=told)).evaluate(FILL)
     assert kept == [str(number) for number in range(62, 2, -1)]
 
 
-def test_a_prompt_stays_text(visit: MakeVisit, told: str) -> None:
+def test_a_prompt_stays_text(told: str, visit: MakeVisit) -> None:
     page = visit(address=told)
     evil = '<img src=x onerror=alert(1)>"><script>alert(2)</script>'
     draw(page, evil)
@@ -201,7 +201,7 @@ def test_the_code_draws_the_same_picture(visit: MakeVisit, tmp_path: Path) -> No
     assert (drawn == shown).all()
 
 
-def test_more_like_it(visit: MakeVisit, told: str) -> None:
+def test_more_like_it(told: str, visit: MakeVisit) -> None:
     page = visit(address=told)
     draw(page, "cat face")
     page.locator("button.tile").click()

@@ -27,7 +27,7 @@ def ask(page: Page, prompt: str = "red apple", number: int = 1) -> None:
 
 
 def test_a_busy_studio_counts_down_and_tries_again(
-    visit: MakeVisit, told: str, engine: FakeEngine
+    told: str, visit: MakeVisit, engine: FakeEngine
 ) -> None:
     page = visit(address=told, troubled=True)
     engine.refusal = Busy("the queue is full", 2)
@@ -41,7 +41,7 @@ def test_a_busy_studio_counts_down_and_tries_again(
     expect(page.locator(NOTICE)).to_be_hidden()
 
 
-def test_waiting_can_be_given_up(visit: MakeVisit, told: str, engine: FakeEngine) -> None:
+def test_waiting_can_be_given_up(told: str, visit: MakeVisit, engine: FakeEngine) -> None:
     page = visit(address=told, troubled=True)
     engine.refusal = Busy("the queue is full", 60)
     ask(page)
@@ -50,7 +50,7 @@ def test_waiting_can_be_given_up(visit: MakeVisit, told: str, engine: FakeEngine
     expect(page.locator(NOTICE)).to_be_hidden()
 
 
-def test_the_queue_is_told_and_can_be_left(visit: MakeVisit, told: str, engine: FakeEngine) -> None:
+def test_the_queue_is_told_and_can_be_left(told: str, visit: MakeVisit, engine: FakeEngine) -> None:
     engine.holds = asyncio.Event()  # for ever
     page = visit(address=told)
     ask(page)
@@ -65,7 +65,7 @@ def test_the_queue_is_told_and_can_be_left(visit: MakeVisit, told: str, engine: 
     raise AssertionError("the server was not told")
 
 
-def test_a_withheld_picture_says_why(visit: MakeVisit, told: str, engine: FakeEngine) -> None:
+def test_a_withheld_picture_says_why(told: str, visit: MakeVisit, engine: FakeEngine) -> None:
     engine.withheld = {1}
     page = visit(address=told)
     ask(page, number=3)
@@ -78,7 +78,7 @@ def test_a_withheld_picture_says_why(visit: MakeVisit, told: str, engine: FakeEn
 
 
 def test_a_failure_is_told_and_can_be_tried_again(
-    visit: MakeVisit, told: str, engine: FakeEngine
+    told: str, visit: MakeVisit, engine: FakeEngine
 ) -> None:
     engine.failing = {0}
     page = visit(address=told)
@@ -152,7 +152,7 @@ def test_an_empty_prompt_asks_for_words(visit: MakeVisit) -> None:
     expect(page.locator("button.tile")).to_have_count(0)
 
 
-def test_a_wish_before_the_model_is_known_is_not_lost(visit: MakeVisit, told: str) -> None:
+def test_a_wish_before_the_model_is_known_is_not_lost(told: str, visit: MakeVisit) -> None:
     page = ready(visit(address=told))
     held: list[Route] = []
     page.route("**/v1/models", lambda route: held.append(route))

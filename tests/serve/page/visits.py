@@ -47,9 +47,10 @@ class Visit:
 
     def check(self) -> None:
         errors = [text for text in self.errors if not (self.troubled and text.startswith(LOGGED))]
-        assert errors == []
+        assert errors == [], errors
         home = (f"{self.address}/", "blob:", "data:")
-        assert [url for url in self.requests if not url.startswith(home)] == []
+        astray = [url for url in self.requests if not url.startswith(home)]
+        assert astray == [], astray
 
 
 def ready(page: Page) -> Page:
