@@ -10,18 +10,15 @@ import tarfile
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
 from typer.testing import CliRunner, Result
 
-from openimagen import model_folder, pictures
+from openimagen import model_folder
 from openimagen.cli import app
-from openimagen.door import Safety
 
 Run = Callable[..., Result]
 
@@ -167,121 +164,6 @@ def test_a_wrong_request_is_one_line_and_status_2(folder: Path, words: str, mess
     assert message in result.stderr.lower().replace(str(root).lower(), str(root))
     assert result.stderr.startswith("openimagen: ") and result.stderr.count("\n") == 1
     assert result.stdout == "" and not places["out"].exists()
-
-
-# --- drawing ------------------------------------------------------------------------------------
-
-
-def test_every_flag_of_generate_reaches_the_drawing(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    asked: list[tuple[object, ...]] = []
-    drawn = pictures.Drawn("fox-3.png", "fox", 3, 64, 64, "mine", 0.5, None, "strip.png")
-
-    def draw(*request: object) -> list[pictures.Drawn]:
-        asked.append(request[:4])
-        return [drawn]
-
-    monkeypatch.setattr(pictures, "draw", draw)
-    words = ["generate", "fox", "cat", "--model", "mine", "-n", "2", "--seed", "3", "--size", "64"]
-    words += ["--steps", "9,5", "--guidance", "2.5", "--negative", "grey", "--sampler", "heun"]
-    words += ["--out", str(tmp_path), "--trace", "strip.png", "--device", "cpu", "--transparent"]
-    words += ["--without", "picture-filter", "--without", "watermark", "--lists", "own.txt"]
-    result = run(*words)
-    request = pictures.Request(
-        ["fox", "cat"], 2, 3, 64, [9, 5], [2.5], "grey", "heun", True, Path("strip.png")
-    )
-    safety = Safety(picture_filter=False, watermark=False, lists=(Path("own.txt"),))
-    request = replace(request, safety=safety)
-    assert asked == [("mine", request, tmp_path, "cpu")]
-    assert result.stdout == "fox-3.png  64x64  seed 3\nstrip.png  trace\n"
-    told = json.loads(run(*words, "--json").stdout)
-    assert told == [
-        vars(pictures.Drawn("fox-3.png", "fox", 3, 64, 64, "mine", 0.5, None, "strip.png"))
-    ]
-
-
-# --- pictures from pictures -----------------------------------------------------------------------
-
-
-@pytest.fixture
-def apple(tmp_path: Path) -> Path:
-    """A round red thing on white."""
-    picture = Image.new("RGB", (64, 64), "white")
-    ImageDraw.Draw(picture).ellipse((12, 12, 52, 52), fill=(220, 30, 40))
-    picture.save(tmp_path / "apple.png")
-    return tmp_path / "apple.png"
-
-
-def test_upscale_raises_and_verify_reads_what_came_of_it(apple: Path, tmp_path: Path) -> None:
-    raised = run("upscale", apple, "--size", 256, "--out", tmp_path / "large.png")
-    assert (raised.exit_code, raised.stderr) == (0, "")
-    assert raised.stdout == f"{tmp_path / 'large.png'}  256x256  seed 0\n"
-    told = run("verify", tmp_path / "large.png")
-    assert told.exit_code == 0
-    assert "watermark: drawn by openimagen with emoji" in told.stdout
-    assert "credentials: untrusted" in told.stdout and "edited by openimagen" in told.stdout
-    facts = json.loads(run("verify", tmp_path / "large.png", "--json").stdout)
-    assert facts["watermark"]["model"] == facts["credentials"]["model"] == "emoji"
-    plain = run("verify", apple)
-    assert plain.stdout.startswith("watermark: none found\ncredentials: none\n")
-
-
-def test_verify_fails_for_what_was_changed(apple: Path, tmp_path: Path) -> None:
-    run("upscale", apple, "--size", 256, "--out", tmp_path / "large.jpg")
-    data = bytearray((tmp_path / "large.jpg").read_bytes())
-    data[-200] ^= 1  # among the pixels
-    (tmp_path / "changed.jpg").write_bytes(data)
-    told = run("verify", tmp_path / "changed.jpg")
-    assert told.exit_code == 1 and "credentials: tampered" in told.stdout
-    assert "the picture was changed after it was signed" in told.stdout
-
-
-def test_edit_draws_inside_the_mask_alone(apple: Path, tmp_path: Path) -> None:
-    mask = Image.new("RGBA", (64, 64), "black")
-    mask.paste((0, 0, 0, 0), (0, 0, 32, 64))  # transparent: to be drawn
-    mask.save(tmp_path / "mask.png")
-    words = ["edit", apple, "star", "--mask", tmp_path / "mask.png", "--size", 64]
-    result = run(*words, "--out", tmp_path / "out.png", "--without", "watermark")
-    assert result.exit_code == 0, result.stderr
-    ours, theirs = (np.asarray(Image.open(path)) for path in (tmp_path / "out.png", apple))
-    assert (ours[:, 32:] == theirs[:, 32:]).all() and (ours[:, :32] != theirs[:, :32]).any()
-
-
-def test_a_variation_is_named_after_its_picture(apple: Path, tmp_path: Path) -> None:
-    result = run("edit", apple, "--size", 64, "-n", 2, "--strength", 0.8, "--out", tmp_path / "o")
-    assert result.exit_code == 0, result.stderr
-    assert {path.name for path in (tmp_path / "o").iterdir()} == {
-        "apple-edited-0.png",
-        "apple-edited-1.png",
-    }
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["edit", "none.png", "fox"], "none.png"),
-        (["edit", "APPLE", "fox", "--strength", "2"], "strength is 2.0"),
-        (["edit", "APPLE", "fox", "--mask", "APPLE", "--size", "100"], "size 100 is no stage"),
-        (["upscale", "APPLE", "--size", "64"], "has a side of 64 already"),
-        (["verify", "none.png"], "none.png"),
-        (["generate", "fox", "--without", "the-door"], "--without the-door: there is"),
-        (["generate", "fox", "--lists", "none.txt"], "none.txt"),
-        (["generate", "a nude woman"], ""),
-    ],
-)
-def test_what_is_wrong_with_pictures_is_said_in_one_line(
-    apple: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    words: list[str],
-    message: str,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    result = run(*[str(apple) if word == "APPLE" else word for word in words])
-    assert result.exit_code == 2 and message in result.stderr
-    assert result.stderr.count("\n") == 1 and result.stdout == ""
-    assert {path.name for path in tmp_path.iterdir()} == {"apple.png"}
 
 
 # --- the corpus -----------------------------------------------------------------------------------

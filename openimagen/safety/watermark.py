@@ -30,6 +30,7 @@ from openimagen.safety.transforms import (
 
 SMALLEST = 256  # pixels of the shorter side
 SMALLEST_READ = 100  # pixels: of such a picture halved, and cropped
+LARGEST = 1024  # pixels of the shorter side: pictures of twice that are reduced before reading
 LONGEST = 2  # times the shorter side: of a longer picture the middle is read
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 STRENGTH, LEAST_STRENGTH = 0.8, 0.45  # levels, root mean square in a cell, of each wave
@@ -196,7 +197,10 @@ def levels(image: Image.Image) -> Floats:
     longest = LONGEST * min(w, h)
     left, top = max(0, w - longest) // 2, max(0, h - longest) // 2
     middle = image.crop((left, top, w - left, h - top))
+    times = 1 << max(0, (min(middle.size) // LARGEST).bit_length() - 1)
     if middle.mode.startswith("I") or middle.mode == "F":
-        wide = np.nan_to_num(np.asarray(middle, np.float32))
-        return wide / 257 if middle.mode.startswith("I") else np.clip(wide, 0, 255)
-    return on_white(np.asarray(middle.convert("RGBA"))) @ LUMA
+        wide: Floats = np.nan_to_num(np.asarray(middle, np.float32))
+        wide = wide / 257 if middle.mode.startswith("I") else np.clip(wide, 0, 255)
+        return np.asarray(Image.fromarray(wide).reduce(times))
+    straight = middle.convert("LA") if middle.mode == "La" else middle
+    return on_white(np.asarray(straight.convert("RGBA").reduce(times))) @ LUMA

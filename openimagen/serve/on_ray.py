@@ -6,6 +6,7 @@ refused: the next request may come to another replica.
 """
 
 import logging
+import signal
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -25,8 +26,6 @@ NAME = "openimagen"
 ROOM = (
     4  # requests in one replica for each picture in its queue: those that wait, and those refused
 )
-
-log = logging.getLogger(__name__)
 
 
 def replica(config: ServeConfig) -> FastAPI:
@@ -64,7 +63,7 @@ def application(config: ServeConfig, devices: dict[str, float] | None = None) ->
 
 
 def serve(config: ServeConfig, tell: Callable[[str], None]) -> None:
-    """Run on the Ray cluster that this machine is part of, or on one of its own, until Ctrl-C.
+    """Run on this machine's Ray cluster, or one of its own, until told to stop.
 
     Raises ValueError for what cannot be served, or if Ray is missing.
     """
@@ -80,8 +79,9 @@ def serve(config: ServeConfig, tell: Callable[[str], None]) -> None:
     ray_serve.start(http_options={"host": config.host, "port": config.port})
     ray_serve.run(application(config), name=NAME)
     tell(f"serving {config.model} at {address(config, config.port)} until Ctrl-C")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while True:
             time.sleep(3600)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # replicas finish what they have
         ray_serve.shutdown()  # type: ignore[no-untyped-call]

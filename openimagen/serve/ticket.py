@@ -5,7 +5,9 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from openimagen.serve.orders import Event
+from openimagen.serve.orders import Event, Preview
+
+PREVIEWS = 4  # that wait for a slow reader; older ones are let go
 
 
 class Ticket:
@@ -51,6 +53,9 @@ class Ticket:
         with self._lock:
             if self._left == 0:
                 return
+            previews = [each for each in self._events if isinstance(each, Preview)]
+            if isinstance(event, Preview) and len(previews) == PREVIEWS:
+                self._events.remove(previews[0])
             self._events.append(event)
             self._left -= ends
             self._wake()

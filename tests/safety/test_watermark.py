@@ -100,7 +100,9 @@ def test_it_holds_in_plain_shapes_on_white(attack: str) -> None:
     assert read(ATTACKS[attack](embed(flat(1024), MARK))) == MARK
 
 
-@pytest.mark.parametrize("shape", [(256, 256), (300, 257), (1024, 640), (512, 1000), (777, 999)])
+@pytest.mark.parametrize(
+    "shape", [(256, 256), (300, 257), (1024, 640), (512, 1000), (777, 999), (2048, 2100)]
+)
 def test_any_shape_that_is_large_enough_carries_it(shape: tuple[int, int]) -> None:
     image = picture(1024).resize(shape)
     marked = embed(image, MARK)
@@ -178,6 +180,8 @@ def test_clean_pictures_have_none() -> None:
         Image.new("F", (300, 300), float("nan")),
         Image.new("CMYK", (300, 300)),
         Image.new("LA", (300, 300)),
+        Image.new("RGBA", (300, 300)).convert("RGBa"),
+        Image.new("LA", (300, 300)).convert("La"),
         Image.new("RGB", (30_000, 110)),
     ],
     ids=lambda image: f"{image.mode} {image.size}",
