@@ -33,14 +33,15 @@ SMALLEST_READ = 100  # pixels: of such a picture halved, and cropped
 LARGEST = 1024  # pixels of the shorter side: pictures of twice that are reduced before reading
 LONGEST = 2  # times the shorter side: of a longer picture the middle is read
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-STRENGTH, LEAST_STRENGTH = 0.8, 0.45  # levels, root mean square in a cell, of each wave
-HIDDEN = 0.005  # of the second singular value: strength that a cell's texture hides
+STRENGTH, LEAST_STRENGTH = 0.75, 0.3  # levels, root mean square in a cell, of each wave
+HIDDEN = 0.002  # of the second singular value: strength that a cell's texture hides
 MOST_STRENGTH = 5.0
 WHITE = 250  # level from which on a cell is white ground
 ENOUGH = 4 * CELLS * CELLS  # cells that are not white ground: with as many, white stays white
+MOST_CHANGE = 3  # levels of a pixel
 BRIGHTER = 1.2
 ROUNDS, MOST_GAIN = 4, 4.0
-NOISE = 3.1  # levels, root mean square: the most a picture is changed by (38.3 dB)
+NOISE = 3.1  # levels, root mean square: the most a picture is changed by (38.3 dB), before single pixels are held to MOST_CHANGE
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -90,7 +91,8 @@ def embed(image: Image.Image, mark: Mark) -> Image.Image:
     for _ in range(cell.bit_length() - CELL.bit_length()):
         nothing = np.zeros_like(change)
         change = unhaar(2 * change, nothing, nothing, nothing)
-    return Image.fromarray(changed(picture, np.rint(change).astype(np.int16)))
+    whole = np.rint(change).clip(-MOST_CHANGE, MOST_CHANGE).astype(np.int16)
+    return Image.fromarray(changed(picture, whole))
 
 
 def changed(picture: Bytes, change: npt.NDArray[np.int16]) -> Bytes:
@@ -156,7 +158,7 @@ def strengths(luma: Floats) -> Floats:
     coefficients[..., 0, 0] = 0
     second = np.linalg.svd(coefficients, compute_uv=False)[..., 1]
     tiles = cells.shape[0] * cells.shape[1] / CELLS**2
-    least = np.clip(STRENGTH * (4 / tiles) ** 0.25, LEAST_STRENGTH, STRENGTH)
+    least = np.clip(STRENGTH * (4 / tiles) ** 0.5, LEAST_STRENGTH, STRENGTH)
     strength = np.minimum(least + HIDDEN * second, MOST_STRENGTH)
     white = cells.min((2, 3)) >= WHITE
     if (~white).sum() >= ENOUGH:
