@@ -41,7 +41,7 @@ ENOUGH = 4 * CELLS * CELLS  # cells that are not white ground: with as many, whi
 MOST_CHANGE = 3  # levels of a pixel
 BRIGHTER = 1.2
 ROUNDS, MOST_GAIN = 4, 4.0
-NOISE = 3.1  # levels, root mean square: the most a picture is changed by (38.3 dB), before single pixels are held to MOST_CHANGE
+NOISE = 3.1  # levels, root mean square: the most that is written (38.3 dB)
 
 Bytes = npt.NDArray[np.uint8]
 
