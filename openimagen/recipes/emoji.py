@@ -63,16 +63,17 @@ def recipe() -> Recipe:
         unet=UNetConfig(
             arrangement="efficient",
             width=96,
-            multipliers=(1, 2, 3),
-            blocks=(1, 2, 1),
+            multipliers=(1, 2, 4),
+            blocks=(1, 2, 2),
             attention=("none", "fused", "fused"),
             strides=(1, 2, 2),
-            patch=4,
+            patch=2,
             position_side=64,
             text_width=MINILM_WIDTH,
-            context_width=192,
+            context_width=256,
+            fine=16,
         ),
-        diffusion=diffusion(mean=1.2, std=1.4),
+        diffusion=diffusion(mean=0.7, std=1.4),
         sampling=SamplingConfig(steps=8, guidance=1.25, threshold="static"),
     )
     sr256 = StageConfig(

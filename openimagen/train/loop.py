@@ -124,6 +124,8 @@ def train_step(
     train, net, share = trainee.train, trainee.net, trainee.next_batch()
     assert len(batch.captions) == len(share.mine)
     text = encoder(batch.captions).to(trainee.device, torch.float32)
+    if train.compile:  # once, for one length
+        text = text.pad(encoder.max_tokens)
     noised = prepare(trainee.config, train, batch.image, text, trainee.scale, share)
     by_noise = parallel.summed(add_gradients(trainee, noised, len(share.batch), loss_of))
     norm = parallel.clip(net, train.clip)

@@ -4,7 +4,9 @@ Matrices are the weights of linear layers and convolutions, a row for each outpu
 the layers that pixels enter and leave by, goes by Adam.
 """
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -40,51 +42,70 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Move every weight that has a gradient."""
         for group in self.param_groups:
-            rate, betas = group["lr"], group["betas"]
-            for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                weight.mul_(1 - rate * group["weight_decay"])
-                if group["is_matrix"]:
-                    weight.sub_(self._orthogonal(weight), alpha=rate)
-                else:
-                    weight.sub_(self._adam(weight, *betas), alpha=rate)
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            if not weights:
+                continue
+            moves = self._orthogonal(weights) if group["is_matrix"] else self._adam(weights, group)
+            torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+            torch._foreach_sub_(weights, moves, alpha=group["lr"])
 
-    def _orthogonal(self, weight: nn.Parameter) -> Tensor:
-        state, gradient = self.state[weight], weight.grad
-        assert gradient is not None
-        if not state:
-            state["momentum"] = torch.zeros_like(weight)
-        momentum = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
-        ahead = gradient.lerp(momentum, MOMENTUM)  # Nesterov's
-        matrix = orthogonal(ahead.flatten(1))
-        rows, columns = matrix.shape
-        return (GAIN * max(1.0, rows / columns) ** 0.5 * matrix).view(weight.shape)
+    def _orthogonal(self, weights: Sequence[nn.Parameter]) -> list[Tensor]:
+        """Matrices of one shape together: a GPU has little to do for each."""
+        gradients, momenta = _gradients(weights), self._kept(weights, "momentum")
+        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+        ahead = [*torch._foreach_lerp(gradients, momenta, MOMENTUM)]  # Nesterov's
+        alike = defaultdict[torch.Size, list[int]](list)
+        for number, each in enumerate(ahead):
+            alike[each.flatten(1).shape].append(number)
+        for (rows, columns), numbers in alike.items():
+            gain = GAIN * max(1.0, rows / columns) ** 0.5
+            matrices = gain * orthogonal(torch.stack([ahead[n].flatten(1) for n in numbers]))
+            for number, matrix in zip(numbers, matrices, strict=True):
+                ahead[number] = matrix.view(ahead[number].shape)
+        return ahead
 
-    def _adam(self, weight: nn.Parameter, beta1: float, beta2: float) -> Tensor:
-        state, gradient = self.state[weight], weight.grad
-        assert gradient is not None
-        if not state:
-            state["step"] = torch.tensor(0.0)
-            state["mean"], state["square"] = torch.zeros_like(weight), torch.zeros_like(weight)
-        state["step"] += 1
-        count = state["step"].item()
-        mean = state["mean"].lerp_(gradient, 1 - beta1) / (1 - beta1**count)
-        square = state["square"].lerp_(gradient.square(), 1 - beta2) / (1 - beta2**count)
-        return mean / (square.sqrt() + EPS)
+    def _adam(self, weights: Sequence[nn.Parameter], group: dict[str, Any]) -> list[Tensor]:
+        gradients, (beta1, beta2) = _gradients(weights), group["betas"]
+        means, squares = self._kept(weights, "mean"), self._kept(weights, "square")
+        counts = [self._counted(weight) for weight in weights]
+        torch._foreach_lerp_(means, gradients, 1 - beta1)
+        torch._foreach_lerp_(squares, torch._foreach_mul(gradients, gradients), 1 - beta2)
+        roots = torch._foreach_div(squares, [1 - beta2**count for count in counts])
+        torch._foreach_sqrt_(roots)
+        torch._foreach_add_(roots, EPS)
+        moves = torch._foreach_div(means, [1 - beta1**count for count in counts])
+        torch._foreach_div_(moves, roots)
+        return [*moves]
+
+    def _kept(self, weights: Sequence[nn.Parameter], name: str) -> list[Tensor]:
+        """What is kept of each weight; zeros at first."""
+        for weight in weights:
+            if name not in self.state[weight]:
+                self.state[weight][name] = torch.zeros_like(weight)
+        return [self.state[weight][name] for weight in weights]
+
+    def _counted(self, weight: nn.Parameter) -> float:
+        """Steps that a weight has taken, with this one."""
+        step = self.state[weight].setdefault("step", torch.tensor(0.0))
+        step += 1
+        return step.item()
 
 
-def orthogonal(matrix: Float[Tensor, "m n"]) -> Float[Tensor, "m n"]:
+def _gradients(weights: Iterable[nn.Parameter]) -> list[Tensor]:
+    return [weight.grad for weight in weights if weight.grad is not None]
+
+
+def orthogonal(matrix: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
     """U V^T of a matrix U S V^T, nearly: Newton-Schulz iterations, S only comes near 1.
 
     In bfloat16 where the device has it. Of zeros, zeros.
     """
     a, b, c = QUINTIC
     x = matrix.bfloat16() if has_bfloat16(matrix.device) else matrix
-    is_tall = x.shape[0] > x.shape[1]
-    x = x.T if is_tall else x
-    x = x / (x.norm() + EPS)
+    is_tall = x.shape[-2] > x.shape[-1]
+    x = x.mT if is_tall else x
+    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + EPS)
     for _ in range(STEPS):
-        square = x @ x.T
+        square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
-    return (x.T if is_tall else x).to(matrix.dtype)
+    return (x.mT if is_tall else x).to(matrix.dtype)

@@ -60,6 +60,7 @@ def train(
     chosen = chosen_stages(recipe, stage)
     with parallel.joined(device) as where, telling_of_no_room(out):
         recipe = resolved(recipe, where)
+        torch.backends.cudnn.benchmark = True  # sizes stay: it pays to try what is fastest
         check_run(recipe, out, resume)
         check_apart(data, out)
         source = open_source(data)
@@ -153,11 +154,13 @@ def encoder_for(
     ValueError if they are another encoder's, or lack a caption that is known to come.
     """
     endless = composes(recipe, chosen)  # new captions, all the time
-    found = None if endless else embeddings.find(data, recipe.model.text, device)
-    if found is None:
-        fast = endless and all(recipe.train[name].precision == "bfloat16" for name in chosen)
+    if endless:  # hardly a caption comes twice
+        fast = all(recipe.train[name].precision == "bfloat16" for name in chosen)
         dtype = torch.bfloat16 if fast else torch.float32
-        return CachedEncoder(TextEncoder.load(recipe.model.text, device, dtype))
+        return TextEncoder.load(recipe.model.text, device, dtype)
+    found = embeddings.find(data, recipe.model.text, device)
+    if found is None:
+        return CachedEncoder(TextEncoder.load(recipe.model.text, device))
     captions = embeddings.prompts_of(recipe, chosen)
     if isinstance(source, Pictures):
         captions += [caption for pair in source.pairs for caption in pair.captions]

@@ -9,7 +9,6 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-from openimagen.cascade import PictureNoise
 from openimagen.config import StageConfig, TrainConfig
 from openimagen.data.images import to_float
 from openimagen.diffusion import (
@@ -20,6 +19,7 @@ from openimagen.diffusion import (
     preconditioning,
 )
 from openimagen.text import TextEmbedding
+from openimagen.train.noise import ExampleNoise
 from openimagen.train.rough import FAULTS, rough
 
 
@@ -75,8 +75,8 @@ def prepare(
     batch is shared nor by the device.
     """
     device, (batch, mine) = text.tokens.device, share
-    x, here = to_float(image).to(device), slice(mine.start - batch.start, mine.stop - batch.start)
-    noise = PictureNoise([seed_of(train.seed, number) for number in mine], 0, device)
+    x, here = to_float(image.to(device)), slice(mine.start - batch.start, mine.stop - batch.start)
+    noise = ExampleNoise(train.seed, mine, device)
     levels = torch.Generator().manual_seed(seed_of(train.seed, batch.start))
 
     def uniform() -> Float[Tensor, "b"]:
