@@ -9,7 +9,7 @@ Cost:      a cent of a rented machine.
 Score:     200 pictures, docs/training.md: loss_seen 0.42 after 2,000 images, 0.11 at the end.
 """
 
-from openimagen.config import Recipe
+from openimagen.config import Recipe, TrainConfig
 from openimagen.recipes import emoji
 
 
@@ -19,5 +19,5 @@ def recipe() -> Recipe:
     own = {"warmup_images": 500, "preview_prompts": (), "illustrations": None}
     short = {"images": 16_000, "checkpoint_images": 4_000, "preview_images": 2_000}
     train = {name: plan.model_copy(update=own | short) for name, plan in start.train.items()}
-    train["base"] = train["base"].model_copy(update={"optimizer": "adamw", "batch": 16})
+    train["base"] = TrainConfig.model_validate({**own, **short, "batch": 16})
     return Recipe(model=start.model.model_copy(update={"name": "own"}), train=train)

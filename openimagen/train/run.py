@@ -97,7 +97,7 @@ def run_stage(
             dataset = open_data(data, source, trainee, out)
         report = partial(report_faults, data, dataset, out)
         report()
-        ahead = default_workers(dataset) if workers is None else workers
+        ahead = default_workers(dataset, device) if workers is None else workers
         train_stage(trainee, dataset, encoder, out, ahead, report)
     on_first(export, recipe, [Stage(trainee.config, trainee.drawing_net())], out)
 

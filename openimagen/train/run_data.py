@@ -9,6 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from openimagen.data.dataset import Examples, PictureSet, PictureStream
 from openimagen.data.faults import NAMES, Faults
 from openimagen.data.folder import Pictures, read_folder
@@ -76,12 +78,15 @@ def view(trainee: Trainee) -> dict[str, Any]:
     return {"crop": train.crop, "align": trainee.scale, "seed": train.seed}
 
 
-def default_workers(dataset: Examples) -> int:
-    """Processes that decode pictures; the same everywhere, as the order of a stream is by workers.
+def default_workers(dataset: Examples, device: torch.device) -> int:
+    """Processes that decode and compose pictures.
 
-    None where pictures are decoded already.
+    Of a stream, the same everywhere, as its order is by workers. None where pictures are decoded
+    already and the CPU has the network to compute; a GPU is not to wait for them.
     """
-    return 0 if isinstance(dataset, PictureSet) and dataset.is_decoded else WORKERS
+    if not isinstance(dataset, PictureSet) or not dataset.is_decoded:
+        return WORKERS
+    return 0 if device.type == "cpu" else max(WORKERS, (os.cpu_count() or 1) - WORKERS)
 
 
 def cache_folder() -> Path:

@@ -96,6 +96,22 @@ def test_every_step_has_randomness_of_its_own_that_the_seed_decides(
     assert min((first - second).std().item(), (first[0] - first[2]).std().item()) > 1
 
 
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_compiled_network_is_shown_texts_of_one_length(
+    new_trainee: NewTrainee, batch: Batch, encoder: CachedEncoder, compiled: bool
+) -> None:
+    lengths = list[int]()
+
+    def spy(net: nn.Module, stage: StageConfig, noised: Noised) -> Tensor:
+        lengths.append(noised.text.mask.shape[1])
+        assert not noised.text.mask[:, encoder(batch.captions).mask.shape[1] :].any()
+        return noised.t * sum(weight.sum() for weight in net.parameters())  # compiles nothing
+
+    train_step(new_trainee(compile=compiled), batch, encoder, spy)
+    longest = encoder(batch.captions).mask.shape[1]
+    assert lengths == [encoder.max_tokens if compiled else longest] and longest < encoder.max_tokens
+
+
 def test_clipping_bounds_what_reaches_the_weights(
     new_trainee: NewTrainee, batch: Batch, encoder: CachedEncoder
 ) -> None:
