@@ -173,7 +173,8 @@ class Imagen:
         if transparent and kind != "pil":
             raise ValueError(f"transparent pictures are PIL's: leave output_type={kind} out")
         drawings = self._prepare(prompts, source, wishes)
-        findings = {prompt: self.door.check_prompt(prompt) for prompt in prompts}
+        asked = {drawing.prompt: drawing.sought for drawing in drawings}
+        findings = {prompt: self.door.check_prompt(*texts) for prompt, texts in asked.items()}
         allowed = [drawing for drawing in drawings if findings[drawing.prompt] is None]
         names = [self.cascade.stages[number].config.name for number in drawings[0].ahead]
         on_step = self._reporter(wishes)

@@ -13,7 +13,7 @@ from PIL import Image
 from openimagen import model_folder
 from openimagen.cascade import OnStep, Progress
 from openimagen.door import FORMATS, Safety, format_of
-from openimagen.drawing import calls_of, prepare
+from openimagen.drawing import Drawing, calls_of, prepare
 from openimagen.editing import Source
 from openimagen.imagen import BATCH, Imagen, Output, Wishes, check_prompts, choose_seeds
 from openimagen.trace import Trace
@@ -90,10 +90,11 @@ def draw(
     seeds = choose_seeds(request.seed, request.count, None)
     began = time.monotonic()
     imagen = Imagen.from_pretrained(model, device=device, safety=request.safety)
-    for prompt in request.prompts:
-        imagen.door.refuse(prompt)
+    drawings = [drawing_of(imagen, request, prompt) for prompt in request.prompts]
+    for drawing in drawings:
+        imagen.door.refuse(*drawing.sought)
     parts = list(batches(request.prompts, seeds))
-    report = Report(calls_of_batch(imagen, request) * len(parts), advance)
+    report = Report(calls_of(imagen.cascade, drawings[0]) * len(parts), advance)
     drawn: list[Drawn] = []
     strip: str | None = None
     for prompts, numbers in parts:
@@ -126,13 +127,18 @@ class Report:
             self.advance(self.count, self.total)
 
 
-def calls_of_batch(imagen: Imagen, request: Request) -> int:
-    """Network calls that a batch of the request takes, over all its stages."""
+def drawing_of(imagen: Imagen, request: Request, prompt: str) -> Drawing:
+    """What one of the request's prompts comes to, whatever the seed. ValueError if it is wrong."""
     sampling = {"steps": request.steps, "guidance": request.guidance, "sampler": request.sampler}
-    drawing = prepare(
-        imagen.cascade, "", 0, size=request.size, wishes=sampling, source=request.source
+    return prepare(
+        imagen.cascade,
+        prompt,
+        0,
+        size=request.size,
+        wishes=sampling,
+        negative=request.negative,
+        source=request.source,
     )
-    return calls_of(imagen.cascade, drawing)
 
 
 def batches(prompts: list[str], seeds: list[int]) -> Iterator[tuple[list[str], list[int]]]:

@@ -117,6 +117,7 @@ def test_a_variation_is_named_after_its_picture(apple: Path, tmp_path: Path) -> 
         (["generate", "fox", "--without", "the-door"], "--without the-door: there is"),
         (["generate", "fox", "--lists", "none.txt"], "none.txt"),
         (["generate", "a nude woman"], ""),
+        (["generate", "fox", "--negative", "a nude woman", "--guidance", "0"], "give 1 or more"),
     ],
 )
 def test_what_is_wrong_with_pictures_is_said_in_one_line(

@@ -141,6 +141,11 @@ def test_a_trace_is_written_beside_and_overwrites_nothing(
         (Request(["fox"], trace=Path("strip.mp4")), "out", "the trace is written as .png"),
         (Request(["fox"], sampler="euler"), "out", "sampler euler"),
         (Request(["fox"], seed=-1), "out", "a seed must be"),
+        (
+            Request(["fox"], negative="a nude woman", guidance=[0.5]),
+            "out",
+            "A guidance below 1 draws the negative prompt, too: give 1 or more",
+        ),
     ],
 )
 def test_a_wrong_request_leaves_nothing_behind(

@@ -39,10 +39,12 @@ class Finding:
         category: "minors", "sexual", "self-harm", "hate", "violence", "real people" or an
             operator's own.
         reason: one sentence for whoever typed the prompt; it repeats none of its words.
+        where: which of a request's texts it is about, "prompt" or "negative_prompt".
     """
 
     category: str
     reason: str
+    where: str = "prompt"
 
 
 class PromptFilter:
