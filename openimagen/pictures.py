@@ -67,7 +67,7 @@ class Drawn:
     model: str
     seconds: float  # until it was drawn, loading included
     flagged: str | None = None
-    trace: str | None = None  # file of the strip, one for the whole request
+    trace: str | None = None  # file of the strip, one for the whole request; None if withheld
 
 
 def draw(
@@ -97,11 +97,11 @@ def draw(
     report = Report(calls_of(imagen.cascade, drawings[0]) * len(parts), advance)
     drawn: list[Drawn] = []
     strip: str | None = None
-    for prompts, numbers in parts:
+    for part, (prompts, numbers) in enumerate(parts):
         output = imagen.draw(prompts, request.source, **request.wishes(numbers, report))
         seconds = round(time.monotonic() - began, 2)
-        if request.trace and strip is None:
-            strip = save_trace(imagen, report.trace, request.trace)
+        if request.trace and part == 0:
+            strip = save_trace(output, report.trace, request.trace)
         for number, (prompt, seed) in enumerate(zip(output.prompts, output.seeds, strict=True)):
             file = save(output, number, file_for(out, prompt or request.name, seed))
             width, height = output[number].size if file else (0, 0)
@@ -184,14 +184,20 @@ def save(output: Output, number: int, path: Path) -> str | None:
     return str(free)
 
 
-def save_trace(imagen: Imagen, trace: Trace, path: Path) -> str | None:
-    """Write the strip as pictures are: checked, marked, signed."""
-    passed = imagen.door.let_out({"trace": trace.strip()}, seed=0)
-    if passed.flagged:
+def save_trace(output: Output, trace: Trace, path: Path) -> str | None:
+    """Write the strip of the first picture as pictures are: checked, marked, signed.
+
+    Nothing is written of a picture that was withheld, nor of one that was indecent on its way. The
+    tiles are judged one by one: a strip is squashed to be judged, which hides what is on it.
+    """
+    door = output.door
+    tiles = (made_out for frames in trace.shown().values() for _, made_out in frames)
+    if output.flagged[0] or any(map(door.flag, tiles)):
         return None
     path.parent.mkdir(parents=True, exist_ok=True)
     free = free_name(path)
-    free.write_bytes(imagen.door.encode(passed.pictures["trace"], format_of(free)))
+    strip = door.mark(trace.strip(), output.seeds[0])
+    free.write_bytes(door.encode(strip, format_of(free), edited=output.edited))
     return str(free)
 
 

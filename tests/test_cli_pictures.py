@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 from openimagen import pictures
 from openimagen.cli import app
 from openimagen.door import Safety
+from openimagen.safety.nudity import NudityFilter
 
 
 def run(*words: object) -> Result:
@@ -48,6 +49,19 @@ def test_every_flag_of_generate_reaches_the_drawing(
     assert told == [
         vars(pictures.Drawn("fox-3.png", "fox", 3, 64, 64, "mine", 0.5, None, "strip.png"))
     ]
+
+
+def test_a_withheld_picture_and_its_trace_are_told_of_and_not_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(NudityFilter, "score", lambda self, image: float(image.size == (64, 64)))
+    monkeypatch.chdir(tmp_path)
+    words = ["generate", "fox", "--size", 64, "--steps", 1, "--trace", "strip.png", "--out", "out"]
+    result = run(*words)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert '"fox", seed 0: the picture filter found it indecent' in result.stderr
+    assert "strip.png was not written: it would show what the picture filter w" in result.stderr
+    assert [*tmp_path.rglob("*.png")] == []
 
 
 # --- pictures from pictures -----------------------------------------------------------------------

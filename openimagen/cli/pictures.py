@@ -183,7 +183,7 @@ def safety(without: list[str] | None, lists: list[Path] | None) -> "Safety":
 
 
 def draw(model: str, request: "Request", out: Path, device: str | None, as_json: bool) -> None:
-    """Draw, and say where the pictures are. Exit status 1 if one was withheld."""
+    """Draw, and say where the pictures are. Exit status 1 if one, or the trace, was withheld."""
     from openimagen import pictures
     from openimagen.progress import progress_bar
 
@@ -193,7 +193,10 @@ def draw(model: str, request: "Request", out: Path, device: str | None, as_json:
     for picture in drawn:
         if picture.flagged:
             say(f'"{picture.prompt[:60]}", seed {picture.seed}: {picture.flagged}')
-    if any(picture.flagged for picture in drawn):
+    hides_trace = request.trace is not None and drawn[0].trace is None
+    if hides_trace:
+        say(f"{request.trace} was not written: it would show what the picture filter withholds")
+    if hides_trace or any(picture.flagged for picture in drawn):
         raise typer.Exit(FAILED)
 
 
