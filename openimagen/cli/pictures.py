@@ -217,15 +217,21 @@ def report(drawn: "list[Drawn]", as_json: bool) -> None:
 def verify(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="PNG, JPEG or WebP.")],
     anchors: Annotated[Path | None, typer.Option(help="Certificates that you trust, PEM.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="A model of yours whose mark is to be known: its folder or hub id."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Tell what a picture says of itself: its watermark, and who signed what.
 
     Exit status 1 if it was changed after it was signed.
     """
+    from openimagen.model_folder import find_model, read_model_file
     from openimagen.verify import verify as look
 
-    found = look(image, anchors)
+    models = [read_model_file(find_model(name)).model.name for name in model or ()]
+    found = look(image, anchors, models)
     if as_json:
         typer.echo(json.dumps(found.as_json(), indent=1))
     else:
