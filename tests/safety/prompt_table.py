@@ -13,7 +13,13 @@ from pathlib import Path
 from openimagen.safety.prompts import ORDER, PromptFilter
 
 HERE = Path(__file__).parent
-PARTS = {"tuned": "made with", "held_out": "held out", "hard": "hard", "fresh": "written last"}
+PARTS = {
+    "tuned": "made with",
+    "held_out": "held out",
+    "hard": "hard",
+    "fresh": "written last",
+    "reviewed": "reviewed",
+}
 PASS = "pass"
 
 
@@ -82,6 +88,8 @@ def table(part: str) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name, row in scores(cases, found):
+        if not (row.right or row.wrong or row.missed):
+            continue  # the table has none of that
         counts = f"{row.right + row.missed} | {row.right} | {row.wrong} | {row.missed}"
         lines.append(f"| {name} | {counts} | {row.precision:.3f} | {row.recall:.3f} |")
     return "\n".join(lines)
