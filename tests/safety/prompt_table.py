@@ -69,7 +69,8 @@ def scores(cases: Sequence[Case], found: Sequence[str]) -> Iterator[tuple[str, S
     """Each category's, and that of refusing at all, whatever the category."""
     pairs = [(case.expected, verdict) for case, verdict in zip(cases, found, strict=True)]
     for category in ORDER:
-        yield category, score([(one == category, two == category) for one, two in pairs])
+        if any(category in pair for pair in pairs):
+            yield category, score([(one == category, two == category) for one, two in pairs])
     yield "refused at all", score([(one != PASS, two != PASS) for one, two in pairs])
 
 
@@ -88,8 +89,6 @@ def table(part: str) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name, row in scores(cases, found):
-        if not (row.right or row.wrong or row.missed):
-            continue  # the table has none of that
         counts = f"{row.right + row.missed} | {row.right} | {row.wrong} | {row.missed}"
         lines.append(f"| {name} | {counts} | {row.precision:.3f} | {row.recall:.3f} |")
     return "\n".join(lines)
