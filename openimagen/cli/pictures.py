@@ -27,7 +27,10 @@ Count = Annotated[int, typer.Option("-n", min=1, help="Pictures of each prompt."
 FirstSeed = Annotated[
     int, typer.Option("--seed", help="Same seed, same picture; -n counts on from it.")
 ]
-Negative = Annotated[str | None, typer.Option(help="What to steer away from.")]
+Negative = Annotated[
+    str | None,
+    typer.Option(help="What to steer away from; it is drawn where guidance is below 1."),
+]
 Transparent = Annotated[
     bool, typer.Option("--transparent", help="Take the picture off its ground: RGBA.")
 ]
