@@ -7,7 +7,7 @@ Every part is on unless its operator turns it off, which is logged.
 import io
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,7 @@ from openimagen.version import __version__
 Format = Literal["png", "jpeg", "webp"]
 FORMATS: dict[str, Format] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 WITHHELD = "the picture filter found it indecent: another seed or other words may help"
+DRAWN_TOO = "A guidance below 1 draws the negative prompt, too: give 1 or more."
 QUALITY = 90  # of JPEG and WebP
 
 log = logging.getLogger(__name__)
@@ -107,16 +108,25 @@ class Door:
         if self.safety.credentials:
             _ = self._signer
 
-    def check_prompt(self, prompt: str) -> Finding | None:
+    def check_prompt(self, prompt: str, negative: str | None = None) -> Finding | None:
         """Why a prompt is refused; None if it is not.
 
-        Negative prompts are not asked about: what is named there is steered away from.
+        `negative`: a negative prompt that is drawn, too, as `Drawing.sought` has it; it is asked
+        about by itself and together with the prompt. One that is steered away from is not.
         """
-        return self._prompts.find(prompt) if self.safety.prompt_filter else None
+        if not self.safety.prompt_filter:
+            return None
+        if finding := self._prompts.find(prompt):
+            return finding
+        texts = (negative, f"{prompt}, {negative}") if negative else ()
+        finding = next(filter(None, map(self._prompts.find, texts)), None)
+        if finding is None:
+            return None
+        return replace(finding, reason=f"{DRAWN_TOO} {finding.reason}", where="negative_prompt")
 
-    def refuse(self, prompt: str) -> None:
-        """Raise Refused for a prompt that the filter refuses."""
-        if finding := self.check_prompt(prompt):
+    def refuse(self, prompt: str, negative: str | None = None) -> None:
+        """Raise Refused for what `check_prompt` refuses."""
+        if finding := self.check_prompt(prompt, negative):
             raise Refused(finding)
 
     def _is_indecent(self, image: Image.Image) -> bool:

@@ -30,7 +30,8 @@ class Drawing:
     `prompt`: empty for no text. `ahead`: numbers of the stages still to run. `image`: in [-1, 1],
     of the last stage that ran, or the picture below the first. `drawn`: of each stage that ran, by
     name. `text`: [1 n d], once the prompt was read. `known`: of the source. `latents`: noise that
-    the first stage starts from instead of the seed's.
+    the first stage starts from instead of the seed's. `draws_negative`: whether some stage's
+    guidance is below 1, which turns round what the two prompts are for.
     """
 
     prompt: str
@@ -44,6 +45,15 @@ class Drawing:
     image: Picture | None = None
     drawn: dict[str, Picture] = field(default_factory=dict)
     text: TextEmbedding | None = None
+    draws_negative: bool = False
+
+    @property
+    def sought(self) -> tuple[str, str | None]:
+        """What the door is asked about: the prompt, and the negative one if it is drawn, too.
+
+        x = w x_text + (1 - w) x_null steers away from the negative prompt where w > 1 alone.
+        """
+        return self.prompt, self.negative if self.draws_negative else None
 
     @property
     def company(self) -> Hashable:
@@ -81,13 +91,24 @@ def prepare(
     start = 0 if below is None else stage_above(cascade, below.shape[-1], size)
     stages = cascade.stages_between(start, size)
     settings = cascade.settings(size, **(wishes or {}))
-    for number in stages:
-        cascade.stages[number].adjusted(settings[number])
+    adjusted = [cascade.stages[number].adjusted(settings[number]) for number in stages]
+    weights = [stage.config.sampling.guidance for stage in adjusted]
     negative = negative if negative and negative.strip() else None
     known = None if source is None else source.known()
     if known is not None:
         ends_of(cascade.stages[0].config.diffusion.schedule, known.strength)
-    return Drawing(prompt, seed, [*stages], settings, negative, source, known, latents, below)
+    return Drawing(
+        prompt,
+        seed,
+        [*stages],
+        settings,
+        negative,
+        source,
+        known,
+        latents,
+        below,
+        draws_negative=min(weights) < 1,
+    )
 
 
 def calls_of(cascade: Cascade, drawing: Drawing) -> int:

@@ -91,7 +91,10 @@ class Source:
         return Known(self.whole(), torch.from_numpy(anew).float()[None], strength)
 
     def finish(self, drawn: Image.Image) -> Image.Image:
-        """Give a drawn square the picture's proportions, and its own pixels outside the mask."""
+        """Give a drawn square the picture's proportions, and its own pixels outside the mask.
+
+        They are exact here; the door then puts the watermark on the whole.
+        """
         drawn = unsquared(drawn, self.picture.size)
         return drawn if self.mask is None else restored(drawn, self.picture, self.mask)
 

@@ -144,10 +144,11 @@ class Imagen:
     ) -> Output:
         """Draw a picture anew from one that is there, of any shape; the result has its proportions.
 
-        `mask`: of the same size, white where to draw; the rest stays as it is, to the pixel where
-        `size` is the picture's (the watermark then changes it by a level or two). `strength`: how
-        much noise the picture is taken to, sigma of the forward process, in (0, 1]; 0.7, with a
-        mask 1, unless given. Raises ValueError as a call does, and for a mask of another size.
+        `mask`: of the same size, white where to draw; the rest stays as it is where `size` is the
+        picture's: exactly, but for the watermark, which is put on the whole of pictures from 256
+        pixels on and changes a pixel by three levels of 255 at most. `strength`: how much noise the
+        picture is taken to, sigma of the forward process, in (0, 1]; 0.7, with a mask 1, unless
+        given. Raises ValueError as a call does, and for a mask of another size.
         """
         return self.draw([prompt], Source(picture, mask, strength), **wishes)
 
@@ -173,7 +174,8 @@ class Imagen:
         if transparent and kind != "pil":
             raise ValueError(f"transparent pictures are PIL's: leave output_type={kind} out")
         drawings = self._prepare(prompts, source, wishes)
-        findings = {prompt: self.door.check_prompt(prompt) for prompt in prompts}
+        asked = {drawing.prompt: drawing.sought for drawing in drawings}
+        findings = {prompt: self.door.check_prompt(*texts) for prompt, texts in asked.items()}
         allowed = [drawing for drawing in drawings if findings[drawing.prompt] is None]
         names = [self.cascade.stages[number].config.name for number in drawings[0].ahead]
         on_step = self._reporter(wishes)

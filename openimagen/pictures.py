@@ -13,7 +13,7 @@ from PIL import Image
 from openimagen import model_folder
 from openimagen.cascade import OnStep, Progress
 from openimagen.door import FORMATS, Safety, format_of
-from openimagen.drawing import calls_of, prepare
+from openimagen.drawing import Drawing, calls_of, prepare
 from openimagen.editing import Source
 from openimagen.imagen import BATCH, Imagen, Output, Wishes, check_prompts, choose_seeds
 from openimagen.trace import Trace
@@ -67,7 +67,7 @@ class Drawn:
     model: str
     seconds: float  # until it was drawn, loading included
     flagged: str | None = None
-    trace: str | None = None  # file of the strip, one for the whole request
+    trace: str | None = None  # file of the strip, one for the whole request; None if withheld
 
 
 def draw(
@@ -90,17 +90,18 @@ def draw(
     seeds = choose_seeds(request.seed, request.count, None)
     began = time.monotonic()
     imagen = Imagen.from_pretrained(model, device=device, safety=request.safety)
-    for prompt in request.prompts:
-        imagen.door.refuse(prompt)
+    drawings = [drawing_of(imagen, request, prompt) for prompt in request.prompts]
+    for drawing in drawings:
+        imagen.door.refuse(*drawing.sought)
     parts = list(batches(request.prompts, seeds))
-    report = Report(calls_of_batch(imagen, request) * len(parts), advance)
+    report = Report(calls_of(imagen.cascade, drawings[0]) * len(parts), advance)
     drawn: list[Drawn] = []
     strip: str | None = None
-    for prompts, numbers in parts:
+    for part, (prompts, numbers) in enumerate(parts):
         output = imagen.draw(prompts, request.source, **request.wishes(numbers, report))
         seconds = round(time.monotonic() - began, 2)
-        if request.trace and strip is None:
-            strip = save_trace(imagen, report.trace, request.trace)
+        if request.trace and part == 0:
+            strip = save_trace(output, report.trace, request.trace)
         for number, (prompt, seed) in enumerate(zip(output.prompts, output.seeds, strict=True)):
             file = save(output, number, file_for(out, prompt or request.name, seed))
             width, height = output[number].size if file else (0, 0)
@@ -126,13 +127,18 @@ class Report:
             self.advance(self.count, self.total)
 
 
-def calls_of_batch(imagen: Imagen, request: Request) -> int:
-    """Network calls that a batch of the request takes, over all its stages."""
+def drawing_of(imagen: Imagen, request: Request, prompt: str) -> Drawing:
+    """What one of the request's prompts comes to, whatever the seed. ValueError if it is wrong."""
     sampling = {"steps": request.steps, "guidance": request.guidance, "sampler": request.sampler}
-    drawing = prepare(
-        imagen.cascade, "", 0, size=request.size, wishes=sampling, source=request.source
+    return prepare(
+        imagen.cascade,
+        prompt,
+        0,
+        size=request.size,
+        wishes=sampling,
+        negative=request.negative,
+        source=request.source,
     )
-    return calls_of(imagen.cascade, drawing)
 
 
 def batches(prompts: list[str], seeds: list[int]) -> Iterator[tuple[list[str], list[int]]]:
@@ -178,14 +184,20 @@ def save(output: Output, number: int, path: Path) -> str | None:
     return str(free)
 
 
-def save_trace(imagen: Imagen, trace: Trace, path: Path) -> str | None:
-    """Write the strip as pictures are: checked, marked, signed."""
-    passed = imagen.door.let_out({"trace": trace.strip()}, seed=0)
-    if passed.flagged:
+def save_trace(output: Output, trace: Trace, path: Path) -> str | None:
+    """Write the strip of the first picture as pictures are: checked, marked, signed.
+
+    Nothing is written of a picture that was withheld, nor of one that was indecent on its way. The
+    tiles are judged one by one: a strip is squashed to be judged, which hides what is on it.
+    """
+    door = output.door
+    tiles = (made_out for frames in trace.shown().values() for _, made_out in frames)
+    if output.flagged[0] or any(map(door.flag, tiles)):
         return None
     path.parent.mkdir(parents=True, exist_ok=True)
     free = free_name(path)
-    free.write_bytes(imagen.door.encode(passed.pictures["trace"], format_of(free)))
+    strip = door.mark(trace.strip(), output.seeds[0])
+    free.write_bytes(door.encode(strip, format_of(free), edited=output.edited))
     return str(free)
 
 

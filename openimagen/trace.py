@@ -32,9 +32,13 @@ class Trace:
         )
         frames.append((pair[0], pair[1]))
 
+    def shown(self) -> dict[str, list[Frame]]:
+        """What the strip has of each stage: at most eight steps."""
+        return {stage: _spread(frames, COLUMNS) for stage, frames in self.frames.items()}
+
     def strip(self) -> Image.Image:
         """All stages, noise on the left to picture on the right, at most eight steps of each."""
-        chosen = {stage: _spread(frames, COLUMNS) for stage, frames in self.frames.items()}
+        chosen = self.shown()
         columns = max(map(len, chosen.values()))
         row = LABEL + 2 * TILE + 3 * MARGIN
         size = (columns * (TILE + MARGIN) + MARGIN, row * len(chosen) + MARGIN)

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 from typer.testing import CliRunner, Result
 
 from openimagen import pictures
 from openimagen.cli import app
-from openimagen.door import Safety
+from openimagen.door import Door, Safety
+from openimagen.safety import watermark
+from openimagen.safety.nudity import NudityFilter
 
 
 def run(*words: object) -> Result:
@@ -50,6 +52,19 @@ def test_every_flag_of_generate_reaches_the_drawing(
     ]
 
 
+def test_a_withheld_picture_and_its_trace_are_told_of_and_not_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(NudityFilter, "score", lambda self, image: float(image.size == (64, 64)))
+    monkeypatch.chdir(tmp_path)
+    words = ["generate", "fox", "--size", 64, "--steps", 1, "--trace", "strip.png", "--out", "out"]
+    result = run(*words)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert '"fox", seed 0: the picture filter found it indecent' in result.stderr
+    assert "strip.png was not written: it would show what the picture filter w" in result.stderr
+    assert [*tmp_path.rglob("*.png")] == []
+
+
 # --- pictures from pictures -----------------------------------------------------------------------
 
 
@@ -68,7 +83,7 @@ def test_upscale_raises_and_verify_reads_what_came_of_it(apple: Path, tmp_path: 
     assert raised.stdout == f"{tmp_path / 'large.png'}  256x256  seed 0\n"
     told = run("verify", tmp_path / "large.png")
     assert told.exit_code == 0
-    assert "watermark: drawn by openimagen with emoji" in told.stdout
+    assert "watermark: marked by openimagen (emoji): drawn or changed by it\n" in told.stdout
     assert "credentials: untrusted" in told.stdout and "edited by openimagen" in told.stdout
     facts = json.loads(run("verify", tmp_path / "large.png", "--json").stdout)
     assert facts["watermark"]["model"] == facts["credentials"]["model"] == "emoji"
@@ -86,6 +101,48 @@ def test_verify_fails_for_what_was_changed(apple: Path, tmp_path: Path) -> None:
     assert "the picture was changed after it was signed" in told.stdout
 
 
+@pytest.mark.parametrize("damage", ["a bit", "the half", "the beginning"])
+def test_verify_says_tampered_of_a_signed_picture_that_cannot_be_decoded(
+    apple: Path, tmp_path: Path, damage: str
+) -> None:
+    run("upscale", apple, "--size", 256, "--out", tmp_path / "large.png")
+    data = bytearray((tmp_path / "large.png").read_bytes())
+    at = {"a bit": -200, "the half": 0, "the beginning": 20}[damage]  # among the pixels; the size
+    data[at] ^= damage != "the half"
+    changed = tmp_path / "changed.png"
+    changed.write_bytes(data[: len(data) // 2] if damage == "the half" else data)
+    told = run("verify", changed)
+    assert (told.exit_code, told.stderr) == (1, "")
+    assert "watermark: not looked for, as the picture cannot be decoded\n" in told.stdout
+    assert "credentials: tampered\n" in told.stdout
+    assert "the picture cannot be decoded: " in told.stdout
+    facts = json.loads(run("verify", changed, "--json").stdout)
+    assert (facts["watermark"], facts["credentials"]["status"]) == (None, "tampered")
+
+
+def test_a_damaged_picture_that_was_not_signed_is_no_picture(apple: Path, tmp_path: Path) -> None:
+    data = apple.read_bytes()
+    (tmp_path / "cut.png").write_bytes(data[: len(data) // 2])
+    told = run("verify", tmp_path / "cut.png")
+    assert (told.exit_code, told.stdout) == (2, "") and told.stderr.count("\n") == 1
+
+
+def test_verify_knows_the_mark_of_a_model_that_it_is_given(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    door = Door("tiny", Safety(picture_filter=False))
+    picture = door.mark(Image.radial_gradient("L").convert("RGB"), 7)
+    (tmp_path / "tiny.png").write_bytes(door.encode(picture, "png"))
+    told = run("verify", tmp_path / "tiny.png")
+    number = watermark.model_number("tiny")
+    words = f"marked by openimagen (model number {number}, which is not known here): drawn or ch"
+    assert words in told.stdout
+    told = run("verify", tmp_path / "tiny.png", "--model", tiny_folder)
+    assert "watermark: marked by openimagen (tiny): drawn or changed by it\n" in told.stdout
+    wrong = run("verify", tmp_path / "tiny.png", "--model", tmp_path / "none")
+    assert wrong.exit_code == 2 and wrong.stderr.count("\n") == 1
+
+
 def test_edit_draws_inside_the_mask_alone(apple: Path, tmp_path: Path) -> None:
     mask = Image.new("RGBA", (64, 64), "black")
     mask.paste((0, 0, 0, 0), (0, 0, 32, 64))  # transparent: to be drawn
@@ -95,6 +152,27 @@ def test_edit_draws_inside_the_mask_alone(apple: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     ours, theirs = (np.asarray(Image.open(path)) for path in (tmp_path / "out.png", apple))
     assert (ours[:, 32:] == theirs[:, 32:]).all() and (ours[:, :32] != theirs[:, :32]).any()
+
+
+def test_known_pixels_are_exact_but_for_the_watermark(tmp_path: Path) -> None:
+    """At 256 pixels with the whole door on: three levels at most, and that it is the mark's."""
+    picture = Image.effect_noise((256, 256), 60).convert("RGB").filter(ImageFilter.BoxBlur(3))
+    picture.save(tmp_path / "photo.png")
+    mask = Image.new("L", (256, 256), 0)
+    mask.paste(255, (0, 0, 128, 256))  # white: to be drawn
+    mask.save(tmp_path / "mask.png")
+    words = ["edit", tmp_path / "photo.png", "star", "--mask", tmp_path / "mask.png"]
+    words += ["--size", 256, "--steps", 1, "--out"]
+    assert run(*words, tmp_path / "marked.png").exit_code == 0
+    assert run(*words, tmp_path / "plain.png", "--without", "watermark").exit_code == 0
+    names = ("photo", "marked", "plain")
+    photo, marked, plain = (
+        np.asarray(Image.open(tmp_path / f"{n}.png")).astype(int) for n in names
+    )
+    assert (plain[:, 128:] == photo[:, 128:]).all() and (plain[:, :128] != photo[:, :128]).any()
+    assert 0 < abs(marked - photo)[:, 128:].max() <= 3
+    assert abs(marked - plain).max() <= 3
+    assert "marked by openimagen (emoji)" in run("verify", tmp_path / "marked.png").stdout
 
 
 def test_a_variation_is_named_after_its_picture(apple: Path, tmp_path: Path) -> None:
@@ -117,6 +195,7 @@ def test_a_variation_is_named_after_its_picture(apple: Path, tmp_path: Path) -> 
         (["generate", "fox", "--without", "the-door"], "--without the-door: there is"),
         (["generate", "fox", "--lists", "none.txt"], "none.txt"),
         (["generate", "a nude woman"], ""),
+        (["generate", "fox", "--negative", "a nude woman", "--guidance", "0"], "give 1 or more"),
     ],
 )
 def test_what_is_wrong_with_pictures_is_said_in_one_line(

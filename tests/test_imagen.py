@@ -1,6 +1,7 @@
 """The public door: prompts, seeds and settings go to the cascade; pictures come out as asked."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 from openimagen import imagen as door
 from openimagen import model_folder
-from openimagen.cascade import Cascade, PictureNoise, Progress
+from openimagen.cascade import Cascade, PictureNoise, Progress, Stage
 from openimagen.door import Safety
 from openimagen.imagen import Imagen, check_output, choose_seeds
 from openimagen.model_folder import embedded_models, find_model
@@ -267,6 +268,42 @@ def test_a_refused_prompt_is_not_drawn_and_the_others_are(imagen: Imagen) -> Non
     assert all(len(progress.x0) == 1 for progress in drawn)
     with pytest.raises(ValueError, match="there is no picture: "):
         out.save("nothing.png", 1)
+
+
+@pytest.mark.parametrize(
+    ("guidance", "negative", "refused"),
+    [
+        (0.0, "a nude woman", True),
+        (0.99, "a nude woman", True),
+        ([4.0, 4.0, 0.5], "a nude woman", True),  # one stage is enough
+        (0.5, "sexy, lying on a bed", True),  # together with the prompt
+        (1.0, "a nude woman", False),
+        (4.0, "a nude woman", False),
+        (None, "a nude woman", False),
+        (0.0, "a red apple", False),
+        (0.0, None, False),
+        (0.0, " ", False),
+    ],
+)
+def test_a_negative_prompt_that_would_be_drawn_is_asked_about(
+    imagen: Imagen, guidance: float | list[float] | None, negative: str | None, refused: bool
+) -> None:
+    out = imagen("a child", seed=0, guidance_scale=guidance, negative_prompt=negative)
+    assert (out[0] is None) == refused
+    if refused:
+        said = str(out.flagged[0])
+        assert said.startswith("A guidance below 1 draws the negative prompt, too: give 1 or more.")
+        assert "\n" not in said and "nude" not in said
+
+
+def test_a_model_that_guides_below_1_itself_is_asked_about_too(imagen: Imagen) -> None:
+    first, *rest = imagen.cascade.stages
+    sampling = first.config.sampling.model_copy(update={"guidance": 0.5})
+    weak = Stage(first.config.model_copy(update={"sampling": sampling}), first.net)
+    out = Imagen(replace(imagen.cascade, stages=[weak, *rest]))(
+        "a fox", seed=0, negative_prompt="a nude woman"
+    )
+    assert out.flagged[0] and out[0] is None
 
 
 def test_a_flagged_picture_is_withheld_in_every_size(

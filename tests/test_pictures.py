@@ -1,6 +1,7 @@
 """Pictures become files with telling names; no file is ever overwritten, no folder escaped."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,12 @@ import pytest
 from PIL import Image
 
 from openimagen import model_folder
+from openimagen.editing import Source
 from openimagen.pictures import Request, batches, describe_models, draw, file_for, free_name
+from openimagen.safety import watermark
+from openimagen.safety.nudity import NudityFilter
+from openimagen.trace import TILE
+from openimagen.verify import verify
 
 OUT = Path("out")
 
@@ -129,6 +135,47 @@ def test_a_trace_is_written_beside_and_overwrites_nothing(
     assert sizes == {"strip.png": (608, 868), "strip-2.png": (608, 868)}  # 3 steps, 2 stages
 
 
+def filter_of(monkeypatch: pytest.MonkeyPatch, score: Callable[[Image.Image], float]) -> None:
+    """A picture filter that scores as told."""
+    monkeypatch.setattr(NudityFilter, "score", lambda self, image: score(image))
+
+
+@pytest.mark.parametrize("source", [None, Source(Image.new("RGB", (16, 16), "grey"))])
+def test_nothing_of_a_withheld_picture_is_written(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: Source | None
+) -> None:
+    """Not even small: the strip and its tiles pass, the picture that they show does not."""
+    filter_of(monkeypatch, lambda image: float(image.size == (32, 32)))
+    out = tmp_path / "out"
+    request = Request(["fox"], count=9, size=32, trace=out / "strip.png", source=source)
+    drawn = draw(str(tiny_folder), request, out, "cpu")
+    assert all(picture.file is picture.trace is None and picture.flagged for picture in drawn)
+    assert not out.exists()
+
+
+def test_a_strip_is_judged_tile_by_tile(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = []
+    filter_of(monkeypatch, lambda image: judged.append(image.size) or float(len(judged) == 4))
+    request = Request(["fox"], size=32, trace=tmp_path / "strip.png")
+    (drawn,) = draw(str(tiny_folder), request, tmp_path / "out", "cpu")
+    assert judged == [(32, 32), (TILE, TILE), (TILE, TILE), (TILE, TILE)]
+    assert drawn.file and not drawn.flagged and not drawn.trace
+    assert not request.trace.exists()
+
+
+def test_a_strip_says_as_much_as_its_picture(tiny_folder: Path, tmp_path: Path) -> None:
+    strip = tmp_path / "strip.png"
+    request = Request(
+        ["fox"], seed=5, size=32, trace=strip, source=Source(Image.new("RGB", (16, 16), "grey"))
+    )
+    draw(str(tiny_folder), request, tmp_path, "cpu")
+    found = verify(strip)
+    assert found.credentials.edited and found.mark
+    assert found.mark.seed == watermark.seed_number(5)
+
+
 @pytest.mark.parametrize(
     ("request_", "out", "message"),
     [
@@ -141,6 +188,11 @@ def test_a_trace_is_written_beside_and_overwrites_nothing(
         (Request(["fox"], trace=Path("strip.mp4")), "out", "the trace is written as .png"),
         (Request(["fox"], sampler="euler"), "out", "sampler euler"),
         (Request(["fox"], seed=-1), "out", "a seed must be"),
+        (
+            Request(["fox"], negative="a nude woman", guidance=[0.5]),
+            "out",
+            "A guidance below 1 draws the negative prompt, too: give 1 or more",
+        ),
     ],
 )
 def test_a_wrong_request_leaves_nothing_behind(

@@ -27,7 +27,10 @@ Count = Annotated[int, typer.Option("-n", min=1, help="Pictures of each prompt."
 FirstSeed = Annotated[
     int, typer.Option("--seed", help="Same seed, same picture; -n counts on from it.")
 ]
-Negative = Annotated[str | None, typer.Option(help="What to steer away from.")]
+Negative = Annotated[
+    str | None,
+    typer.Option(help="What to steer away from; it is drawn where guidance is below 1."),
+]
 Transparent = Annotated[
     bool, typer.Option("--transparent", help="Take the picture off its ground: RGBA.")
 ]
@@ -183,7 +186,7 @@ def safety(without: list[str] | None, lists: list[Path] | None) -> "Safety":
 
 
 def draw(model: str, request: "Request", out: Path, device: str | None, as_json: bool) -> None:
-    """Draw, and say where the pictures are. Exit status 1 if one was withheld."""
+    """Draw, and say where the pictures are. Exit status 1 if one, or the trace, was withheld."""
     from openimagen import pictures
     from openimagen.progress import progress_bar
 
@@ -193,7 +196,10 @@ def draw(model: str, request: "Request", out: Path, device: str | None, as_json:
     for picture in drawn:
         if picture.flagged:
             say(f'"{picture.prompt[:60]}", seed {picture.seed}: {picture.flagged}')
-    if any(picture.flagged for picture in drawn):
+    hides_trace = request.trace is not None and drawn[0].trace is None
+    if hides_trace:
+        say(f"{request.trace} was not written: it would show what the picture filter withholds")
+    if hides_trace or any(picture.flagged for picture in drawn):
         raise typer.Exit(FAILED)
 
 
@@ -214,15 +220,21 @@ def report(drawn: "list[Drawn]", as_json: bool) -> None:
 def verify(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="PNG, JPEG or WebP.")],
     anchors: Annotated[Path | None, typer.Option(help="Certificates that you trust, PEM.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="A model of yours whose mark is to be known: its folder or hub id."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Tell what a picture says of itself: its watermark, and who signed what.
 
     Exit status 1 if it was changed after it was signed.
     """
+    from openimagen.model_folder import find_model, read_model_file
     from openimagen.verify import verify as look
 
-    found = look(image, anchors)
+    models = [read_model_file(find_model(name)).model.name for name in model or ()]
+    found = look(image, anchors, models)
     if as_json:
         typer.echo(json.dumps(found.as_json(), indent=1))
     else:

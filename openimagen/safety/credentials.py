@@ -257,18 +257,23 @@ def manifest(claim: Claim) -> dict[str, Any]:
     }
 
 
-def check_format(data: bytes, mime: str) -> None:
-    """The bytes must begin as a picture of that kind does, or ValueError."""
-    if mime not in FORMATS:
-        raise ValueError(f"content credentials go into {', '.join(FORMATS)}, not {plain(mime)!r}")
+def kind_of(data: bytes) -> str | None:
+    """Which kind of picture that carries credentials the bytes begin as, such as image/png."""
     begins = {
         "image/png": data.startswith(b"\x89PNG\r\n\x1a\n"),
         "image/jpeg": data.startswith(b"\xff\xd8\xff"),
         "image/webp": data.startswith(b"RIFF") and data[8:12] == b"WEBP",
     }
-    if not begins[mime]:
-        real = next((FORMATS[each] for each, yes in begins.items() if yes), None)
-        what = f"a {real}" if real else "no picture"
+    return next((mime for mime, yes in begins.items() if yes), None)
+
+
+def check_format(data: bytes, mime: str) -> None:
+    """The bytes must begin as a picture of that kind does, or ValueError."""
+    if mime not in FORMATS:
+        raise ValueError(f"content credentials go into {', '.join(FORMATS)}, not {plain(mime)!r}")
+    real = kind_of(data)
+    if real != mime:
+        what = f"a {FORMATS[real]}" if real else "no picture"
         raise ValueError(f"these bytes are {what}, not a {FORMATS[mime]}: give a {FORMATS[mime]}")
 
 

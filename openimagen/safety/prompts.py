@@ -14,8 +14,11 @@ from openimagen.safety.word_lists import BUILT_IN, GAP, Term, built_in, parse_te
 
 GAP_WORDS = 4  # that "..." may stand for
 COMPANY = 10  # words between a minor and what may not be near one
+DRESS = 5  # words between a minor and what it wears
 
-WHO, NEAR, NEIGHBOURS = "minors: who", "minors: near", "neighbours"
+WHO, NEAR = "minors: who", "minors: near"
+WORN, ADULTS = "minors: worn", "minors: adults"
+NEIGHBOURS = "neighbours"
 ORDER = ("minors", "sexual", "self-harm", "hate", "violence", "real people")
 
 REASONS = {
@@ -29,6 +32,7 @@ REASONS = {
 }
 
 Places = dict[int, list[Reading]]
+Span = tuple[int, int]  # first piece, and the one after the last
 
 
 @dataclass(frozen=True)
@@ -39,10 +43,12 @@ class Finding:
         category: "minors", "sexual", "self-harm", "hate", "violence", "real people" or an
             operator's own.
         reason: one sentence for whoever typed the prompt; it repeats none of its words.
+        where: which of a request's texts it is about, "prompt" or "negative_prompt".
     """
 
     category: str
     reason: str
+    where: str = "prompt"
 
 
 class PromptFilter:
@@ -108,11 +114,11 @@ class PromptFilter:
         harmless = [span for _, spans in _matches(self._allowed, places) for span in spans]
         if harmless:
             places = _without(places, harmless)
-        found: dict[str, list[int]] = defaultdict(list)
+        found: dict[str, list[Span]] = defaultdict(list)
         for term, spans in _matches(self._refused, places):
-            found[term.category].append(spans[0][0])
-        who, near = found.pop(WHO, []), found.pop(NEAR, [])
-        if who and ("sexual" in found or _are_close(who, near)):
+            found[term.category].append((spans[0][0], spans[-1][1]))
+        who, near, worn, adults = (found.pop(name, []) for name in (WHO, NEAR, WORN, ADULTS))
+        if who and ("sexual" in found or _are_close(who, near) or _do_wear(who, worn, adults)):
             found["minors"] = who
         return set(found)
 
@@ -139,7 +145,7 @@ def _by_start(readings: Iterable[Reading]) -> Places:
     return dict(places)
 
 
-def _without(places: Places, spans: Sequence[tuple[int, int]]) -> Places:
+def _without(places: Places, spans: Sequence[Span]) -> Places:
     """The readings that do not lie within one of the spans."""
     ends: dict[int, int] = {}
     for start, end in spans:
@@ -151,9 +157,7 @@ def _without(places: Places, spans: Sequence[tuple[int, int]]) -> Places:
     }
 
 
-def _matches(
-    terms: dict[str, list[Term]], places: Places
-) -> Iterator[tuple[Term, list[tuple[int, int]]]]:
+def _matches(terms: dict[str, list[Term]], places: Places) -> Iterator[tuple[Term, list[Span]]]:
     """Terms that can be read in a prompt, with the pieces they take, parted at their gaps."""
     for readings in places.values():
         for reading in readings:
@@ -162,9 +166,7 @@ def _matches(
                     yield term, spans
 
 
-def _rest(
-    words: Sequence[str], start: int, end: int, places: Places
-) -> Iterator[list[tuple[int, int]]]:
+def _rest(words: Sequence[str], start: int, end: int, places: Places) -> Iterator[list[Span]]:
     """The spans of a term whose words up to `end` are read and whose `words` are to come."""
     if not words:
         yield [(start, end)]
@@ -180,6 +182,21 @@ def _rest(
                 yield from _rest(words[1:], start, reading.end, places)
 
 
-def _are_close(who: Sequence[int], near: Sequence[int]) -> bool:
-    places = set(near)
-    return any(one + way in places for one in who for way in range(-COMPANY, COMPANY + 1))
+def _are_close(who: Sequence[Span], near: Sequence[Span]) -> bool:
+    places = {start for start, _ in near}
+    return any(start + way in places for start, _ in who for way in range(-COMPANY, COMPANY + 1))
+
+
+def _do_wear(who: Sequence[Span], worn: Sequence[Span], adults: Sequence[Span]) -> bool:
+    """Whether something worn follows a minor, and no adult between them whose it is.
+
+    An adult's word right after a minor's is no other person: "a 13 year old woman".
+    """
+    garments, grown = {start for start, _ in worn}, {start for start, _ in adults}
+    for _, end in who:
+        for place in range(end, end + DRESS + 1):
+            if place > end and place in grown:
+                break
+            if place in garments:
+                return True
+    return False

@@ -63,6 +63,8 @@ class Spellings:
         """The vocabulary's words that this one may be another spelling of."""
         word = word[:LONGEST]
         found = self.exact(word)
+        if word[:2] == word[-2:] == "xx":  # an ornament
+            found = found | self.exact(word.strip("x")) | self.exact(word[2:-2])
         stands_in = _STANDS_IN.search(word)
         if not (stands_in or _DOUBLE.search(word)) or word.isdigit():
             return found

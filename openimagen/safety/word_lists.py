@@ -26,7 +26,8 @@ MAX_BYTES = 4 << 20
 
 _HEADER = re.compile(r"\[([^\[\]]*)\]")
 _NAME = re.compile(r"[^\W_][\w -]{0,39}")
-_MINORS = ("minors", "minors: who", "minors: near")
+_PARTS = ("who", "near", "worn", "adults")
+_MINORS = ("minors", *(f"minors: {part}" for part in _PARTS))
 _CONTRACTION = re.compile(r"(?<=\w\w)'(?:s|re|ll|ve|d|m|t)(?![\w'])")
 
 

@@ -112,7 +112,8 @@ def hand_in(service: Service, asked: Asked) -> "Ticket":
         ticket = engine.submit(asked.orders, asked.who)
     except Refused as refused:
         code = "content_policy_violation"
-        raise Refusal(400, str(refused), param="prompt", code=code) from None
+        param = refused.finding.where
+        raise Refusal(400, str(refused), param=param, code=code) from None
     except ValueError as error:
         raise Refusal(400, str(error), code="invalid_value") from None
     except Busy as busy:

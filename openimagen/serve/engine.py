@@ -105,13 +105,13 @@ class Engine:
         """
         if not orders:
             raise ValueError("there is nothing to draw: ask for at least one picture")
-        for prompt in {order.prompt for order in orders}:
-            self.imagen.door.refuse(prompt)
         jobs: list[Job] = []
         ticket = Ticket(len(orders), lambda: self._drop(jobs))
         until = time.monotonic() + self.deadline
         for number, order in enumerate(orders):
             jobs.append(job_of(self.imagen.cascade, order, number, ticket, key, until))
+        for texts in {job.drawing.sought for job in jobs}:
+            self.imagen.door.refuse(*texts)
         with self._changed:
             if self.is_draining:
                 raise Busy("the server is being stopped: it takes no more orders", 10)

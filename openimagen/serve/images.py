@@ -132,6 +132,7 @@ async def upscales(request: Request, who: Caller) -> Response:
 async def verify(request: Request, who: Caller) -> Verdict:
     """Tell what a picture says of itself: its watermark, and who signed what."""
     from openimagen.verify import verify as look
+    from openimagen.verify import verify_unreadable
 
     service = service_of(request)
     form = await read_form(request, service, ["image"])
@@ -142,10 +143,16 @@ async def verify(request: Request, who: Caller) -> Verdict:
     given = form.files.get("image", [])
     if len(given) != 1:
         raise Refusal(400, "send one image", param="image", code="missing_required_parameter")
-    check_picture(given[0], "image", service.config.limits.pixels)
+    models = [] if service.engine is None else [service.door.model]
     async with service.decoding:
         try:
-            found = await asyncio.to_thread(look, given[0])
+            check_picture(given[0], "image", service.config.limits.pixels)
+            found = await asyncio.to_thread(look, given[0], models=models)
+        except Refusal as refusal:
+            unreadable = await asyncio.to_thread(verify_unreadable, given[0], refusal.detail)
+            if unreadable is None:
+                raise
+            found = unreadable
         except ValueError as error:
             raise Refusal(400, f"image: {error}", param="image", code="invalid_image") from None
     return Verdict.model_validate(found.as_json())

@@ -13,7 +13,13 @@ from pathlib import Path
 from openimagen.safety.prompts import ORDER, PromptFilter
 
 HERE = Path(__file__).parent
-PARTS = {"tuned": "made with", "held_out": "held out", "hard": "hard", "fresh": "written last"}
+PARTS = {
+    "tuned": "made with",
+    "held_out": "held out",
+    "hard": "hard",
+    "fresh": "written last",
+    "reviewed": "reviewed",
+}
 PASS = "pass"
 
 
@@ -63,7 +69,8 @@ def scores(cases: Sequence[Case], found: Sequence[str]) -> Iterator[tuple[str, S
     """Each category's, and that of refusing at all, whatever the category."""
     pairs = [(case.expected, verdict) for case, verdict in zip(cases, found, strict=True)]
     for category in ORDER:
-        yield category, score([(one == category, two == category) for one, two in pairs])
+        if any(category in pair for pair in pairs):
+            yield category, score([(one == category, two == category) for one, two in pairs])
     yield "refused at all", score([(one != PASS, two != PASS) for one, two in pairs])
 
 

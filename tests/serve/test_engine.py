@@ -225,6 +225,15 @@ def test_a_refused_prompt_takes_nothing_with_it(engine: Engine) -> None:
     assert engine.state().waiting == 0
 
 
+def test_a_negative_prompt_that_would_be_drawn_is_refused(engine: Engine) -> None:
+    with pytest.raises(Refused, match="A guidance below 1 draws the negative") as refusal:
+        engine.submit([Order("fox", 0, guidance=(0.0,), negative="a nude woman")])
+    assert refusal.value.finding.where == "negative_prompt"
+    assert engine.state().waiting == 0
+    engine.submit([Order("fox", 0, negative="a nude woman")])  # is steered away from
+    assert engine.state().waiting == 1
+
+
 def test_the_line_is_bounded(imagen: Imagen) -> None:
     engine = Engine([imagen], limit=3)
     engine.submit([Order("fox", 0)] * 2)

@@ -110,6 +110,12 @@ def test_if_all_are_withheld_the_request_is_refused(client: TestClient, engine: 
     ("refusal", "status", "code", "param"),
     [
         (Refused(Finding("hate", "that is hateful")), 400, "content_policy_violation", "prompt"),
+        (
+            Refused(Finding("hate", "that is hateful", "negative_prompt")),
+            400,
+            "content_policy_violation",
+            "negative_prompt",
+        ),
         (ValueError("steps: 4 values\nfor 3 stages"), 400, "invalid_value", None),
         (Busy("the server is busy", 3), 429, "queue_full", None),
     ],

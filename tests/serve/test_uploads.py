@@ -7,12 +7,13 @@ import zlib
 from typing import Any
 
 import pytest
-from fake_engine import FakeEngine
+from fake_engine import PLAIN, FakeEngine
 from PIL import Image
 from servers import MakeClient, exchange
 from starlette.testclient import TestClient
 from starlette.types import Message
 
+from openimagen.door import Door, Safety
 from openimagen.serve.errors import Refusal
 from openimagen.serve.uploads import fitting, mask_of, picture_of
 
@@ -347,6 +348,34 @@ def test_uploads_have_a_number(client_of: MakeClient) -> None:
     client.portal.call(service.uploads.acquire)
     answer = client.post(EDITS, files={"image": PICTURE})
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "uploads_full")
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+def test_a_signed_picture_that_is_damaged_was_tampered_with(client: TestClient, kind: str) -> None:
+    door = Door("fake", Safety(picture_filter=False))
+    signed = door.encode(Image.effect_noise((300, 300), 80).convert("RGB"), kind)
+    cut = signed[: len(signed) // 2]
+    for data in (flipped(signed), *([] if kind == "webp" else [cut])):  # a WebP's note is its end
+        answer = client.post("/v1/images/verify", files={"image": data})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["credentials"]["status"] == "tampered"
+    plain = Door("fake", PLAIN).encode(Image.open(io.BytesIO(signed)), kind)
+    answer = client.post("/v1/images/verify", files={"image": plain[:900]})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_image")
+
+
+def flipped(data: bytes) -> bytes:
+    """One bit of the picture's own data changed."""
+    changed = bytearray(data)
+    changed[len(data) // 2] ^= 1
+    return bytes(changed)
+
+
+def test_verify_knows_the_mark_of_the_model_that_it_serves(client: TestClient) -> None:
+    door = Door("fake", Safety(picture_filter=False))
+    data = door.encode(door.mark(Image.radial_gradient("L").convert("RGB"), 7), "png")
+    answer = client.post("/v1/images/verify", files={"image": data})
+    assert answer.json()["watermark"]["model"] == "fake"
 
 
 def test_verify_tells_what_a_picture_says(client: TestClient) -> None:

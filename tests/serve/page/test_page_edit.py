@@ -198,7 +198,7 @@ def test_a_picture_is_verified(visit: MakeVisit, red_apple: Path, tmp_path: Path
     page.keyboard.press("5")
     page.locator("#verify-drop input").set_input_files(path)
     expect(titles).to_have_text(
-        ["Watermarked: drawn by this program", "Signed, and unchanged since"]
+        ["Watermarked: drawn or changed by this program", "Signed, and unchanged since"]
     )
     body = b"tEXtComment\0mine"
     chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
