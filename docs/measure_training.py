@@ -4,7 +4,7 @@ python docs/measure_training.py FOLDER [--stage base] [--rounds 9]
 
 Steps with data in memory, from the folder and from tar shards made of it, and a bare loop of
 forward, backward, clipping, AdamW and average on the same pictures take turns. Printed are medians
-over the rounds and their ratios; batches of the emoji recipe, one thread.
+over the rounds and their ratios; batches of the own_folder recipe, one thread.
 """
 
 import argparse
@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    plan = recipes.override(recipes.load("emoji"), [f"train.{asked.stage}.images=100000000"])
+    plan = recipes.override(recipes.load("own_folder"), [f"train.{asked.stage}.images=100000000"])
     recipe = resolved(plan, torch.device("cpu"))
     encoder = CachedEncoder(TextEncoder.load(recipe.model.text))
     trainee = make_trainee(recipe, asked.stage, Path("nowhere"), torch.device("cpu"))

@@ -74,7 +74,7 @@ def recipe() -> Recipe:
             fine=16,
         ),
         diffusion=diffusion(mean=0.7, std=1.4),
-        sampling=SamplingConfig(steps=8, guidance=1.25, threshold="static"),
+        sampling=SamplingConfig(steps=8, guidance=2.0, threshold="static"),
     )
     sr256 = StageConfig(
         name="sr256",
@@ -96,7 +96,7 @@ def recipe() -> Recipe:
         ),
         diffusion=upscaling(mean=2.0),
         sampling=SamplingConfig(
-            steps=1, guidance=1.0, threshold="static", aug_level=0.6, match_colours=True
+            steps=1, guidance=1.0, threshold="static", aug_level=0.4, match_colours=True
         ),
     )
     sr1024 = StageConfig(  # sr256's first level
