@@ -7,6 +7,7 @@ from io import BytesIO
 
 from PIL import Image
 
+from openimagen.data.bombs import check_parts
 from openimagen.data.decode import load, load_rgba
 from openimagen.serve.errors import Refusal
 
@@ -29,8 +30,11 @@ def check_picture(data: bytes, name: str, pixels: int) -> None:
         message = f"{name} is no picture of a kind that is read: {', '.join(KINDS)}"
         raise Refusal(400, message, param=name, code="invalid_image")
     try:
+        check_parts(BytesIO(data))
         with Image.open(BytesIO(data), formats=[kind]) as image:
             width, height = image.size
+    except ValueError as error:
+        raise Refusal(400, f"{name}: {error}", param=name, code="invalid_image") from None
     except Image.DecompressionBombError:
         width, height = pixels, 2  # more than Pillow itself takes
     except Exception:
