@@ -20,9 +20,9 @@ class Limits(Config):
     """How much one may ask for, and hold."""
 
     upload_bytes: Positive = 32 * MEGABYTE  # of a request with pictures
-    json_bytes: Positive = MEGABYTE  # of one without
+    json_bytes: Positive = MEGABYTE // 16  # of one without
     pixels: Positive = 4096 * 4096  # of an uploaded picture; more is refused before decoding
-    uploads: Positive = 32  # received at once
+    uploads: Positive = 16  # at once, from their first byte until they are decoded
     upload_seconds: PositiveFloat = 60.0  # that a body may take to arrive
     steps: Positive = 256  # of a stage
     rate: PositiveFloat | None = (

@@ -1,7 +1,7 @@
 """/v1/images: pictures from words, from pictures, and what pictures say of themselves."""
 
-import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request
@@ -32,7 +32,7 @@ from openimagen.serve.description import (
     may_answer,
 )
 from openimagen.serve.errors import Refusal
-from openimagen.serve.forms import mask_from, pictures_of, read_form
+from openimagen.serve.forms import in_turn, mask_from, pictures_of, received
 from openimagen.serve.reading import read_json
 from openimagen.serve.service import Service, drawing_caller, service_of
 from openimagen.serve.streams import streamed
@@ -95,10 +95,10 @@ async def edits(request: Request, who: Caller) -> Response:
     Without a prompt a picture is restored from noise as the model sees fit.
     """
     service = service_of(request)
-    form = await read_form(request, service, ["image", "mask"])
-    wishes = from_form(Edit, form.texts)
-    pictures = await pictures_of(form, service)
-    mask = await mask_from(form, service, len(pictures))
+    async with received(request, service, who, ["image", "mask"]) as form:
+        wishes = from_form(Edit, form.texts)
+        pictures = await pictures_of(request, service, form)
+        mask = await mask_from(request, service, form, len(pictures))
     if mask is not None and not wishes.prompt.strip():
         message = "the prompt is missing: say what to draw where the mask is transparent"
         raise Refusal(400, message, param="prompt", code="missing_required_parameter")
@@ -110,10 +110,11 @@ async def edits(request: Request, who: Caller) -> Response:
 async def variations(request: Request, who: Caller) -> Response:
     """Draw pictures like a picture."""
     service = service_of(request)
-    form = await read_form(request, service, ["image"])
-    wishes = from_form(Variation, form.texts)
+    async with received(request, service, who, ["image"]) as form:
+        wishes = from_form(Variation, form.texts)
+        pictures = await pictures_of(request, service, form)
     strength = VARY if wishes.strength is None else wishes.strength
-    sources = [sourced(each, None, strength) for each in await pictures_of(form, service)]
+    sources = [sourced(picture, None, strength) for picture in pictures]
     return await drawn(request, service, wishes, sources, who)
 
 
@@ -121,9 +122,9 @@ async def variations(request: Request, who: Caller) -> Response:
 async def upscales(request: Request, who: Caller) -> Response:
     """Take pictures as a lower stage's, and draw them larger."""
     service = service_of(request)
-    form = await read_form(request, service, ["image"])
-    wishes = from_form(Upscale, form.texts)
-    pictures = await pictures_of(form, service)
+    async with received(request, service, who, ["image"]) as form:
+        wishes = from_form(Upscale, form.texts)
+        pictures = await pictures_of(request, service, form)
     sources = [Source(picture, task="upscale") for picture in pictures]
     return await drawn(request, service, wishes, sources, who)
 
@@ -131,23 +132,28 @@ async def upscales(request: Request, who: Caller) -> Response:
 @routes.post("/verify", responses=may_answer(*DRAWING), openapi_extra=form_body(None, image=IMAGE))
 async def verify(request: Request, who: Caller) -> Verdict:
     """Tell what a picture says of itself: its watermark, and who signed what."""
+    service = service_of(request)
+    async with received(request, service, who, ["image"]) as form:
+        if form.texts:
+            name = next(iter(form.texts))
+            message = f"unknown parameter {name}: verify takes an image alone"
+            raise Refusal(400, message, param=name, code="unknown_parameter")
+        given = form.files.get("image", [])
+        if len(given) != 1:
+            raise Refusal(400, "send one image", param="image", code="missing_required_parameter")
+        look = partial(verdict_on, pixels=service.config.limits.pixels)
+        return await in_turn(request, service, look, given[0])
+
+
+def verdict_on(data: bytes, pixels: int) -> Verdict:
+    """What a picture's file says of itself. Refusal for what cannot be decoded."""
     from openimagen.verify import verify as look
 
-    service = service_of(request)
-    form = await read_form(request, service, ["image"])
-    if form.texts:
-        name = next(iter(form.texts))
-        message = f"unknown parameter {name}: verify takes an image alone"
-        raise Refusal(400, message, param=name, code="unknown_parameter")
-    given = form.files.get("image", [])
-    if len(given) != 1:
-        raise Refusal(400, "send one image", param="image", code="missing_required_parameter")
-    check_picture(given[0], "image", service.config.limits.pixels)
-    async with service.decoding:
-        try:
-            found = await asyncio.to_thread(look, given[0])
-        except ValueError as error:
-            raise Refusal(400, f"image: {error}", param="image", code="invalid_image") from None
+    check_picture(data, "image", pixels)
+    try:
+        found = look(data)
+    except ValueError as error:
+        raise Refusal(400, f"image: {error}", param="image", code="invalid_image") from None
     return Verdict.model_validate(found.as_json())
 
 
@@ -170,7 +176,7 @@ async def drawn(
     this = asked(service, wishes, sources, who)
     tell_log(request, service, this)
     if wishes.stream:
-        return streamed(service, this)
+        return await streamed(service, this)
     return await answered(request, service, this)
 
 

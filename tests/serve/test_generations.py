@@ -2,9 +2,11 @@
 
 import base64
 import io
+import threading
+from typing import Any
 
 import pytest
-from fake_engine import FakeEngine
+from fake_engine import FakeEngine, FakeTicket
 from PIL import Image
 from servers import MakeClient
 from starlette.testclient import TestClient
@@ -62,6 +64,22 @@ def test_without_wishes_it_is_the_model_s_own(client: TestClient, engine: FakeEn
         assert order == Order("a fox", said["data"][0]["seed"])
     nulls = dict.fromkeys(("n", "size", "seed", "steps", "guidance", "response_format", "stream"))
     assert client.post(GENERATIONS, json={"prompt": "a fox", **nulls}).status_code == 200
+
+
+def test_orders_are_made_ready_beside_the_server_s_own_thread(
+    client: TestClient, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit, threads = engine.submit, set[int]()
+
+    def submitted(*orders: Any) -> FakeTicket:  # noqa: ANN401
+        threads.add(threading.get_ident())
+        return submit(*orders)
+
+    monkeypatch.setattr(engine, "submit", submitted)
+    for stream in (False, True):
+        assert client.post(GENERATIONS, json={"prompt": "a fox", "stream": stream}).is_success
+    assert client.portal is not None
+    assert len(engine.orders) == 2 and client.portal.call(threading.get_ident) not in threads
 
 
 @pytest.mark.parametrize("form", ["png", "jpeg", "webp"])

@@ -343,9 +343,8 @@ def test_uploads_have_a_number(client_of: MakeClient) -> None:
     client = client_of(limits={"uploads": 1})
     service = client.app.state.service  # type: ignore[attr-defined]
     assert client.post(EDITS, files={"image": PICTURE}).status_code == 200
-    assert client.portal is not None
-    client.portal.call(service.uploads.acquire)
-    answer = client.post(EDITS, files={"image": PICTURE})
+    with service.uploads.take("somebody"):
+        answer = client.post(EDITS, files={"image": PICTURE})
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "uploads_full")
 
 
