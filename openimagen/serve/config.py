@@ -1,5 +1,6 @@
 """What `openimagen serve` is told: a TOML file, and flags that win over it."""
 
+import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -76,6 +77,7 @@ class ServeConfig(Config):
 def read_config(path: Path | None, flags: Mapping[str, Any]) -> ServeConfig:
     """The file's settings, if there is one, and over them the flags that were given (not None).
 
+    Types are JSON's, and strict: "8765" is no port, "yes" is not true, a path is a string.
     Raises ValueError, in one line, naming the key that is wrong.
     """
     settings: dict[str, Any] = {}
@@ -87,7 +89,7 @@ def read_config(path: Path | None, flags: Mapping[str, Any]) -> ServeConfig:
             raise ValueError(f"{path}: {reason}; it must be a TOML file") from None
     settings |= {key: value for key, value in flags.items() if value is not None}
     try:
-        return ServeConfig.model_validate(settings)
+        return ServeConfig.model_validate_json(json.dumps(settings, default=str), strict=True)
     except ValidationError as error:
         where, why, kind = first_problem(error, known_keys(ServeConfig, error))
         wrong = (

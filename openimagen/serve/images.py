@@ -82,7 +82,7 @@ async def generations(request: Request, who: Caller) -> Response:
     """Draw pictures from words."""
     service = service_of(request)
     wishes = from_json(Generation, await read_json(request, service.config.limits))
-    if not wishes.prompt.strip():
+    if not wishes.prompt:
         message = 'the prompt is empty: say what to draw, as in "a red apple"'
         raise Refusal(400, message, param="prompt", code="invalid_value")
     return await drawn(request, service, wishes, [None], who)
@@ -99,7 +99,7 @@ async def edits(request: Request, who: Caller) -> Response:
         wishes = from_form(Edit, form.texts)
         pictures = await pictures_of(request, service, form)
         mask = await mask_from(request, service, form, len(pictures))
-    if mask is not None and not wishes.prompt.strip():
+    if mask is not None and not wishes.prompt:
         message = "the prompt is missing: say what to draw where the mask is transparent"
         raise Refusal(400, message, param="prompt", code="missing_required_parameter")
     sources = [sourced(picture, mask, wishes.strength) for picture in pictures]

@@ -58,7 +58,7 @@ def picture_of(data: bytes, name: str, pixels: int, side: int) -> Image.Image:
 def mask_of(data: bytes, pixels: int, side: int) -> Image.Image:
     """A mask, grey: white where OpenAI's is transparent or, if it nowhere is, black.
 
-    Made smaller, a pixel is white if any part of it was.
+    Made smaller, a pixel is white if any part of it was. Refusal for one of nothing.
     """
     check_picture(data, "mask", pixels)
     try:
@@ -68,6 +68,12 @@ def mask_of(data: bytes, pixels: int, side: int) -> Image.Image:
     plane = image.getchannel("A")
     if not any(plane.histogram()[:CLEAR]):
         plane = image.convert("L")
+    if not any(plane.histogram()[:CLEAR]):
+        message = (
+            "the mask leaves nothing to draw: make the place to be drawn anew transparent or, in a "
+            "mask without transparency, black (white, as on the command line, is kept)"
+        )
+        raise Refusal(400, message, param="mask", code="invalid_value")
     white = plane.point(lambda level: 255 * (level < CLEAR))
     shrunk = white.resize(fitting(white.size, side), Image.Resampling.BOX)
     return shrunk.point(lambda level: 255 * (level > 0))

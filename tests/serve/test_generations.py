@@ -167,7 +167,16 @@ def test_other_names_of_the_model(client_of: MakeClient) -> None:
     for name, status in (("emoji", 200), ("dall-e-2", 200), ("dall-e-3", 404)):
         answer = client.post(GENERATIONS, json=asked | {"model": name})
         assert answer.status_code == status
-    assert answer.json()["error"]["code"] == "model_not_found"
+    error = answer.json()["error"]
+    assert error["code"] == "model_not_found" and "aliases" in error["message"]
+
+
+@pytest.mark.parametrize("prompt", ["狐", "🦊", "a\u200b", "\u0928\u0940", "\ue000", "…"])
+def test_whatever_can_be_seen_is_a_prompt(
+    client: TestClient, engine: FakeEngine, prompt: str
+) -> None:
+    assert client.post(GENERATIONS, json={"prompt": prompt, "size": "64x64"}).status_code == 200
+    assert engine.orders[0].prompt == prompt
 
 
 def test_models_are_listed(client: TestClient) -> None:

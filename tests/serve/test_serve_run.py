@@ -163,6 +163,13 @@ def run(*words: object) -> Result:
         (("--model", "nowhere"), "no model nowhere"),
         (("--keys", "nowhere"), "nowhere: No such file or directory; make it with --add-key NAME"),
         (("--config", "nowhere.toml"), "nowhere.toml: No such file"),
+        *(
+            (
+                ("--host", host, "--open"),
+                f"cannot serve at {host}: it is no address of this machine",
+            )
+            for host in ("999.1.1.1", "a..b", "192.0.2.1", "nowhere.invalid", "x" * 64 + ".org")
+        ),
         (("--port", "70000"), "invalid value for '--port'"),
         (("--device", "abacus"), "abacus"),
         (("--add-key", "ann"), "give --keys FILE"),

@@ -260,6 +260,21 @@ def test_a_wrong_form_is_refused_by_name(
     assert not engine.orders
 
 
+def test_a_mask_of_nothing_is_told_which_colour_is_drawn_anew(client: TestClient) -> None:
+    for mode, colour in (("L", 255), ("RGB", "white"), ("RGBA", (255, 255, 255, 255))):
+        mask = written(Image.new(mode, (32, 16), colour))  # type: ignore[arg-type]
+        answer = client.post(EDITS, data={"prompt": "x"}, files={"image": PICTURE, "mask": mask})
+        error = answer.json()["error"]
+        assert (answer.status_code, error["param"]) == (400, "mask")
+        assert "transparent" in error["message"] and "black" in error["message"]
+
+
+def test_a_mask_of_blank_words_needs_others(client: TestClient) -> None:
+    files = {"image": PICTURE, "mask": written(with_hole())}
+    answer = client.post(EDITS, data={"prompt": "\u200b"}, files=files)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "prompt")
+
+
 def test_a_mask_must_fit(client: TestClient) -> None:
     files = {"image": PICTURE, "mask": written(with_hole().resize((16, 16)))}
     answer = client.post(EDITS, data={"prompt": "x"}, files=files)
