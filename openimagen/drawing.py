@@ -8,6 +8,7 @@ company changes nothing but the last bits of the arithmetic.
 import json
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -28,10 +29,10 @@ class Drawing:
     """One picture on its way.
 
     `prompt`: empty for no text. `ahead`: numbers of the stages still to run. `image`: in [-1, 1],
-    of the last stage that ran, or the picture below the first. `drawn`: of each stage that ran, by
-    name. `text`: [1 n d], once the prompt was read. `known`: of the source. `latents`: noise that
-    the first stage starts from instead of the seed's. `draws_negative`: whether some stage's
-    guidance is below 1, which turns round what the two prompts are for.
+    of the last stage that ran. `drawn`: of each stage that ran, by name. `text`: [1 n d], once the
+    prompt was read. `latents`: noise that the first stage starts from instead of the seed's.
+    `draws_negative`: whether some stage's guidance is below 1, which turns round what the two
+    prompts are for.
     """
 
     prompt: str
@@ -40,7 +41,6 @@ class Drawing:
     settings: Sequence[dict[str, Any]]  # as `Cascade.settings` has them
     negative: str | None = None
     source: Source | None = None
-    known: Known | None = None
     latents: Picture | None = None
     image: Picture | None = None
     drawn: dict[str, Picture] = field(default_factory=dict)
@@ -55,12 +55,19 @@ class Drawing:
         """
         return self.prompt, self.negative if self.draws_negative else None
 
+    @cached_property
+    def known(self) -> Known | None:
+        """The source, squared; only once it is drawn from, as it is large."""
+        return None if self.source is None else self.source.known()
+
     @property
     def company(self) -> Hashable:
         """Drawings of equal company can take their next step together."""
-        number = self.ahead[0]
+        number, source = self.ahead[0], self.source
         settings = json.dumps(self.settings[number], sort_keys=True)
-        start = self.known and (self.known.mask is None, self.known.strength)
+        start = None
+        if source is not None and source.task == "edit":
+            start = source.mask is None, source.sigma
         return number, settings, self.negative, start, self.latents is None
 
     def pictures(self) -> dict[str, Image.Image]:
@@ -87,16 +94,16 @@ def prepare(
     A picture to be raised to `size` stands for the largest stage that it covers.
     Raises ValueError for a size, or wishes of sampling, that the cascade does not know.
     """
-    below = source.whole() if source is not None and source.task == "upscale" else None
-    start = 0 if below is None else stage_above(cascade, below.shape[-1], size)
+    start = 0
+    if source is not None and source.task == "upscale":
+        start = stage_above(cascade, max(source.picture.size), size)
     stages = cascade.stages_between(start, size)
     settings = cascade.settings(size, **(wishes or {}))
     adjusted = [cascade.stages[number].adjusted(settings[number]) for number in stages]
     weights = [stage.config.sampling.guidance for stage in adjusted]
     negative = negative if negative and negative.strip() else None
-    known = None if source is None else source.known()
-    if known is not None:
-        ends_of(cascade.stages[0].config.diffusion.schedule, known.strength)
+    if source is not None and source.task == "edit":
+        ends_of(cascade.stages[0].config.diffusion.schedule, source.sigma)
     return Drawing(
         prompt,
         seed,
@@ -104,9 +111,7 @@ def prepare(
         settings,
         negative,
         source,
-        known,
         latents,
-        below,
         draws_negative=min(weights) < 1,
     )
 
@@ -175,5 +180,8 @@ def _latents(number: int, drawings: Sequence[Drawing]) -> Float[Tensor, "b 3 s s
 
 def _sized(cascade: Cascade, number: int, drawing: Drawing) -> Float[Tensor, "1 3 s s"]:
     """The picture below a stage, on the side that it stands for."""
-    assert drawing.image is not None
-    return cascade.below(number, drawing.image[None].to(cascade.device))
+    image = drawing.image
+    if image is None:
+        assert drawing.source is not None
+        image = drawing.source.whole()
+    return cascade.below(number, image[None].to(cascade.device))

@@ -76,6 +76,11 @@ class Source:
         if self.mask is not None and not is_white(self.mask).any():
             raise ValueError("the mask leaves nothing to draw: mark the place to be drawn anew")
 
+    @property
+    def sigma(self) -> float:
+        """The strength as told, or else the task's own."""
+        return self.strength or (EDIT if self.mask is None else FILL)
+
     def whole(self) -> Picture:
         """All of the picture, squared."""
         return to_float(to_tensor(squared(self.picture.convert("RGB"))))
@@ -84,11 +89,10 @@ class Source:
         """What an edit starts from."""
         if self.task != "edit":
             return None
-        strength = self.strength or (EDIT if self.mask is None else FILL)
         if self.mask is None:
-            return Known(self.whole(), None, strength)
+            return Known(self.whole(), None, self.sigma)
         anew = is_white(squared(self.mask.convert("L")))
-        return Known(self.whole(), torch.from_numpy(anew).float()[None], strength)
+        return Known(self.whole(), torch.from_numpy(anew).float()[None], self.sigma)
 
     def finish(self, drawn: Image.Image) -> Image.Image:
         """Give a drawn square the picture's proportions, and its own pixels outside the mask.

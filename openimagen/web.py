@@ -3,6 +3,7 @@
 Nothing is loaded from elsewhere, and the policy says so.
 """
 
+import errno
 import os
 import socket
 from pathlib import Path
@@ -67,10 +68,17 @@ class PageFiles:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket to serve on; port 0 finds a free one. OSError if it is taken."""
+    """A socket to serve on; port 0 finds a free one.
+
+    ValueError for a host that is none of this machine, OSError for a port that is not to be had.
+    """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family)
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno else str(error)
+    except (OSError, UnicodeError) as error:
+        number = getattr(error, "errno", None)
+        if isinstance(error, UnicodeError) or number == errno.EADDRNOTAVAIL or (number or 0) < 0:
+            why = "is no address of this machine; choose another --host"
+            raise ValueError(f"cannot serve at {host}: it {why}") from None
+        why = os.strerror(number) if number else str(error)
         raise OSError(f"cannot serve at {host}:{port}: {why}; choose another --port") from None

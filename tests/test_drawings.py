@@ -5,6 +5,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from openimagen import editing
 from openimagen.cascade import Cascade, Progress
 from openimagen.drawing import Drawing, advance, prepare, stage_above
 from openimagen.editing import Source
@@ -53,6 +54,20 @@ def test_company_is_refused_to_those_who_want_otherwise(tiny: Cascade) -> None:
     companies = {drawing.company for drawing in [prepare(tiny, "fox", 0), *others]}
     assert len(companies) == 1 + len(others)
     assert prepare(tiny, "owl", 9, negative=" ").company == prepare(tiny, "fox", 0).company
+
+
+def test_a_picture_is_squared_when_it_is_drawn_from_not_while_it_waits(
+    tiny: Cascade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grey, mask = Image.new("RGB", (40, 30), "grey"), Image.new("L", (40, 30), 255)
+    sources = [Source(grey), Source(grey, mask), Source(grey, task="upscale")]
+    with monkeypatch.context() as patched:
+        patched.delattr(editing, "squared")
+        drawings = [prepare(tiny, "fox", 0, source=source) for source in sources]
+        assert len({drawing.company for drawing in drawings}) == len(sources)
+    for drawing in drawings:
+        advance(tiny, [drawing])
+        assert drawing.image is not None
 
 
 def test_no_words_are_the_null_text(tiny: Cascade) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from openimagen.data.bombs import check_parts
+
 MAX_PIXELS = 89_478_485  # where Pillow starts to warn: a quarter of a gigabyte of RGB
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # all that Pillow may try: no PostScript
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # `load` refuses them
@@ -17,15 +19,15 @@ def load(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode a picture as RGB, upright; transparency shows white, an animation its first frame.
 
     What a file contains counts, not what its name ends in. Raises ValueError, naming the reason,
-    and the file if it is one, for whatever cannot be decoded or has more than `max_pixels`; the
-    latter is refused before decoding.
+    and the file if it is one, for whatever cannot be decoded or has more than `max_pixels`; that,
+    and files made to be much work, are refused before decoding.
     """
     return _decoded(source, max_pixels, _to_rgb)
 
 
 def load_rgba(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode a picture as RGBA, upright; ValueError as of `load`."""
-    return _decoded(source, max_pixels, lambda image: image.convert("RGBA"))
+    return _decoded(source, max_pixels, _to_rgba)
 
 
 def _decoded(
@@ -36,11 +38,13 @@ def _decoded(
         with BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
             if not file.read(1):
                 raise ValueError("the file is empty")
+            check_parts(file)
             file.seek(0)
             with Image.open(file, formats=FORMATS) as image:
                 if image.width * image.height > max_pixels:
                     raise Image.DecompressionBombError(f"{image.width} x {image.height}")
-                return convert(ImageOps.exif_transpose(image))
+                ImageOps.exif_transpose(image, in_place=True)
+                return convert(image)
     except Image.DecompressionBombError as error:  # also Pillow's, at twice its limit
         raise ValueError(f"{name}over {max_pixels} pixels: {error}") from error
     except UnidentifiedImageError as error:
@@ -56,12 +60,15 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise ValueError("floating-point pixels have no agreed range; save it with 8 or 16 bits")
     if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip
-        grey = (np.asarray(image).astype(np.int64) + 128) // 257
-        return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
+        grey = np.asarray(image).astype(np.int32).clip(0, 65535)
+        grey += 128
+        grey //= 257
+        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
-        picture = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, picture).convert("RGB")
+        picture = image if image.mode == "RGBA" else image.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(picture, mask=picture.getchannel("A"))
+        return white
     return image.convert("RGB")
 
 

@@ -105,11 +105,11 @@ def check_wishes(service: Service, wishes: Wishes) -> None:
         raise Refusal(400, message, param="background", code="invalid_value")
 
 
-def hand_in(service: Service, asked: Asked) -> "Ticket":
+async def hand_in(service: Service, asked: Asked) -> "Ticket":
     """The engine's ticket for orders. Refusal if it will not have them."""
     engine = service.at_work()
     try:
-        ticket = engine.submit(asked.orders, asked.who)
+        ticket = await asyncio.to_thread(engine.submit, asked.orders, asked.who)
     except Refused as refused:
         code = "content_policy_violation"
         param = refused.finding.where
@@ -126,7 +126,7 @@ def hand_in(service: Service, asked: Asked) -> "Ticket":
 
 async def answered(request: Request, service: Service, asked: Asked) -> Response:
     """All pictures in one answer; given up when the client goes away."""
-    ticket = hand_in(service, asked)
+    ticket = await hand_in(service, asked)
     try:
         ends = await while_connected(request, drawn(service, asked, ticket))
     except BaseException:

@@ -5,8 +5,17 @@ Parameters of OpenAI's that mean nothing here are accepted, and named in the ans
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
+from unicodedata import category
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+)
 
 from openimagen.config import SamplerName
 from openimagen.serve.errors import Refusal, first_problem
@@ -43,7 +52,21 @@ Weights = Annotated[
     BeforeValidator(as_list),
     one_or_each({"type": "number", "minimum": 0, "maximum": 100}),
 ]
-Prompt = Annotated[str, Field(max_length=LONGEST, description="What to draw.")]
+BLANK = ("Cc", "Cf", "Mn", "Me", "Zs", "Zl", "Zp")  # kinds of characters that show nothing alone
+FILLERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters and signs that show nothing either
+
+
+def without_blank(prompt: str) -> str:
+    """A prompt; of nothing that can be seen, it is empty."""
+    seen = (each for each in prompt if each not in FILLERS and category(each) not in BLANK)
+    return prompt if any(seen) else ""
+
+
+Prompt = Annotated[
+    str,
+    Field(max_length=LONGEST, description="What to draw."),
+    AfterValidator(without_blank),
+]
 Negative = Annotated[str, Field(max_length=LONGEST, description="What to steer away from.")] | None
 Strength = (
     Annotated[

@@ -1,5 +1,6 @@
 """What `openimagen serve` is told: a TOML file, and flags that win over it."""
 
+import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,9 +21,9 @@ class Limits(Config):
     """How much one may ask for, and hold."""
 
     upload_bytes: Positive = 32 * MEGABYTE  # of a request with pictures
-    json_bytes: Positive = MEGABYTE  # of one without
+    json_bytes: Positive = MEGABYTE // 16  # of one without
     pixels: Positive = 4096 * 4096  # of an uploaded picture; more is refused before decoding
-    uploads: Positive = 32  # received at once
+    uploads: Positive = 16  # at once, from their first byte until they are decoded
     upload_seconds: PositiveFloat = 60.0  # that a body may take to arrive
     steps: Positive = 256  # of a stage
     rate: PositiveFloat | None = (
@@ -76,6 +77,7 @@ class ServeConfig(Config):
 def read_config(path: Path | None, flags: Mapping[str, Any]) -> ServeConfig:
     """The file's settings, if there is one, and over them the flags that were given (not None).
 
+    Types are JSON's, and strict: "8765" is no port, "yes" is not true, a path is a string.
     Raises ValueError, in one line, naming the key that is wrong.
     """
     settings: dict[str, Any] = {}
@@ -87,7 +89,7 @@ def read_config(path: Path | None, flags: Mapping[str, Any]) -> ServeConfig:
             raise ValueError(f"{path}: {reason}; it must be a TOML file") from None
     settings |= {key: value for key, value in flags.items() if value is not None}
     try:
-        return ServeConfig.model_validate(settings)
+        return ServeConfig.model_validate_json(json.dumps(settings, default=str), strict=True)
     except ValidationError as error:
         where, why, kind = first_problem(error, known_keys(ServeConfig, error))
         wrong = (

@@ -1,7 +1,7 @@
 """/v1/images: pictures from words, from pictures, and what pictures say of themselves."""
 
-import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request
@@ -32,7 +32,7 @@ from openimagen.serve.description import (
     may_answer,
 )
 from openimagen.serve.errors import Refusal
-from openimagen.serve.forms import mask_from, pictures_of, read_form
+from openimagen.serve.forms import in_turn, mask_from, pictures_of, received
 from openimagen.serve.reading import read_json
 from openimagen.serve.service import Service, drawing_caller, service_of
 from openimagen.serve.streams import streamed
@@ -82,7 +82,7 @@ async def generations(request: Request, who: Caller) -> Response:
     """Draw pictures from words."""
     service = service_of(request)
     wishes = from_json(Generation, await read_json(request, service.config.limits))
-    if not wishes.prompt.strip():
+    if not wishes.prompt:
         message = 'the prompt is empty: say what to draw, as in "a red apple"'
         raise Refusal(400, message, param="prompt", code="invalid_value")
     return await drawn(request, service, wishes, [None], who)
@@ -95,11 +95,11 @@ async def edits(request: Request, who: Caller) -> Response:
     Without a prompt a picture is restored from noise as the model sees fit.
     """
     service = service_of(request)
-    form = await read_form(request, service, ["image", "mask"])
-    wishes = from_form(Edit, form.texts)
-    pictures = await pictures_of(form, service)
-    mask = await mask_from(form, service, len(pictures))
-    if mask is not None and not wishes.prompt.strip():
+    async with received(request, service, who, ["image", "mask"]) as form:
+        wishes = from_form(Edit, form.texts)
+        pictures = await pictures_of(request, service, form)
+        mask = await mask_from(request, service, form, len(pictures))
+    if mask is not None and not wishes.prompt:
         message = "the prompt is missing: say what to draw where the mask is transparent"
         raise Refusal(400, message, param="prompt", code="missing_required_parameter")
     sources = [sourced(picture, mask, wishes.strength) for picture in pictures]
@@ -110,10 +110,11 @@ async def edits(request: Request, who: Caller) -> Response:
 async def variations(request: Request, who: Caller) -> Response:
     """Draw pictures like a picture."""
     service = service_of(request)
-    form = await read_form(request, service, ["image"])
-    wishes = from_form(Variation, form.texts)
+    async with received(request, service, who, ["image"]) as form:
+        wishes = from_form(Variation, form.texts)
+        pictures = await pictures_of(request, service, form)
     strength = VARY if wishes.strength is None else wishes.strength
-    sources = [sourced(each, None, strength) for each in await pictures_of(form, service)]
+    sources = [sourced(picture, None, strength) for picture in pictures]
     return await drawn(request, service, wishes, sources, who)
 
 
@@ -121,9 +122,9 @@ async def variations(request: Request, who: Caller) -> Response:
 async def upscales(request: Request, who: Caller) -> Response:
     """Take pictures as a lower stage's, and draw them larger."""
     service = service_of(request)
-    form = await read_form(request, service, ["image"])
-    wishes = from_form(Upscale, form.texts)
-    pictures = await pictures_of(form, service)
+    async with received(request, service, who, ["image"]) as form:
+        wishes = from_form(Upscale, form.texts)
+        pictures = await pictures_of(request, service, form)
     sources = [Source(picture, task="upscale") for picture in pictures]
     return await drawn(request, service, wishes, sources, who)
 
@@ -131,30 +132,38 @@ async def upscales(request: Request, who: Caller) -> Response:
 @routes.post("/verify", responses=may_answer(*DRAWING), openapi_extra=form_body(None, image=IMAGE))
 async def verify(request: Request, who: Caller) -> Verdict:
     """Tell what a picture says of itself: its watermark, and who signed what."""
+    service = service_of(request)
+    async with received(request, service, who, ["image"]) as form:
+        if form.texts:
+            name = next(iter(form.texts))
+            message = f"unknown parameter {name}: verify takes an image alone"
+            raise Refusal(400, message, param=name, code="unknown_parameter")
+        given = form.files.get("image", [])
+        if len(given) != 1:
+            raise Refusal(400, "send one image", param="image", code="missing_required_parameter")
+        models = [] if service.engine is None else [service.door.model]
+        look = partial(verdict_on, pixels=service.config.limits.pixels, models=models)
+        return await in_turn(request, service, look, given[0])
+
+
+def verdict_on(data: bytes, pixels: int, models: Sequence[str]) -> Verdict:
+    """What a picture's file says of itself; `models`: those whose marks are known, too.
+
+    Refusal for what cannot be decoded, unless it was signed and has been changed since.
+    """
     from openimagen.verify import verify as look
     from openimagen.verify import verify_unreadable
 
-    service = service_of(request)
-    form = await read_form(request, service, ["image"])
-    if form.texts:
-        name = next(iter(form.texts))
-        message = f"unknown parameter {name}: verify takes an image alone"
-        raise Refusal(400, message, param=name, code="unknown_parameter")
-    given = form.files.get("image", [])
-    if len(given) != 1:
-        raise Refusal(400, "send one image", param="image", code="missing_required_parameter")
-    models = [] if service.engine is None else [service.door.model]
-    async with service.decoding:
-        try:
-            check_picture(given[0], "image", service.config.limits.pixels)
-            found = await asyncio.to_thread(look, given[0], models=models)
-        except Refusal as refusal:
-            unreadable = await asyncio.to_thread(verify_unreadable, given[0], refusal.detail)
-            if unreadable is None:
-                raise
-            found = unreadable
-        except ValueError as error:
-            raise Refusal(400, f"image: {error}", param="image", code="invalid_image") from None
+    try:
+        check_picture(data, "image", pixels)
+        found = look(data, models=models)
+    except Refusal as refusal:
+        unreadable = verify_unreadable(data, refusal.detail)
+        if unreadable is None:
+            raise
+        found = unreadable
+    except ValueError as error:
+        raise Refusal(400, f"image: {error}", param="image", code="invalid_image") from None
     return Verdict.model_validate(found.as_json())
 
 
@@ -177,7 +186,7 @@ async def drawn(
     this = asked(service, wishes, sources, who)
     tell_log(request, service, this)
     if wishes.stream:
-        return streamed(service, this)
+        return await streamed(service, this)
     return await answered(request, service, this)
 
 

@@ -16,9 +16,13 @@ log = logging.getLogger(__name__)
 
 
 class Keys:
-    """Who may draw. The file is read anew when it changes: a line taken out is a key revoked."""
+    """Who may draw. The file is read anew when it changes: a line taken out is a key revoked.
+
+    Also if another is wrong, which is skipped and logged, or the file is gone: nobody is let in.
+    """
 
     def __init__(self, path: Path) -> None:
+        """ValueError for a file that cannot be read, or a line in it that is wrong."""
         self.path = path
         self.seen = changed(path)
         self.hashes = read_keys(path)
@@ -33,22 +37,25 @@ class Keys:
         return whose
 
     def _refresh(self) -> None:
+        now = changed(self.path)
+        if now == self.seen:
+            return
+        self.seen = now
         try:
-            now = changed(self.path)
-            if now != self.seen:
-                self.seen = now
-                self.hashes = read_keys(self.path)
+            self.hashes, wrong = look_at_keys(self.path)
         except ValueError as error:
-            log.error("the keys stay as they were: %s", error)
+            self.hashes, wrong = {}, [str(error)]
+        for why in wrong:
+            log.error("left out of the keys: %s", why)
 
 
-def changed(path: Path) -> tuple[int, int]:
-    """When the file changed, and its size. ValueError if it cannot be looked at."""
+def changed(path: Path) -> tuple[int, ...] | None:
+    """What changes with the file; None if there is none."""
     try:
         state = path.stat()
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}; make it with --add-key NAME") from None
-    return state.st_mtime_ns, state.st_size
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino
 
 
 def hash_of(key: str) -> str:
@@ -58,22 +65,36 @@ def hash_of(key: str) -> str:
 
 def read_keys(path: Path) -> dict[str, str]:
     """Name -> hash. ValueError, naming file and line, for a line that is no name:sha256."""
+    hashes, wrong = look_at_keys(path)
+    if wrong:
+        raise ValueError(wrong[0])
+    return hashes
+
+
+def look_at_keys(path: Path) -> tuple[dict[str, str], list[str]]:
+    """Name -> hash by the lines that are right, and what is wrong with others.
+
+    A name that is there twice is nobody's. ValueError for what is no file of text.
+    """
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise ValueError(f"{path}: {reason}; make it with --add-key NAME") from None
     hashes: dict[str, str] = {}
+    twice, wrong = set[str](), list[str]()
     for number, line in enumerate(lines, 1):
         name, _, digest = (part.strip() for part in line.partition(":"))
         if not line.strip() or line.startswith("#"):
             continue
         if not NAME.fullmatch(name) or not HASH.fullmatch(digest):
-            raise ValueError(f"{path}, line {number}: must be name:sha256 of the key, in hex")
-        if name in hashes:
-            raise ValueError(f"{path}, line {number}: {name} is there already")
-        hashes[name] = digest
-    return hashes
+            wrong.append(f"{path}, line {number}: must be name:sha256 of the key, in hex")
+        elif name in hashes:
+            wrong.append(f"{path}, line {number}: {name} is there already")
+            twice.add(name)
+        else:
+            hashes[name] = digest
+    return {name: digest for name, digest in hashes.items() if name not in twice}, wrong
 
 
 def add_key(path: Path, name: str) -> str:

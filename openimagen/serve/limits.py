@@ -1,9 +1,13 @@
-"""How often one may ask: a bucket of pictures for each key, filled at a steady rate."""
+"""How often one may ask, and how much of the server one may hold.
+
+How often: a bucket of pictures for each key, filled at a steady rate.
+"""
 
 import ipaddress
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from openimagen.serve.errors import Refusal
 
@@ -45,6 +49,30 @@ class Buckets:
         level, when = self.levels.get(who, (float(self.burst), self.clock()))
         assert self.rate is not None
         return min(float(self.burst), level + (self.clock() - when) * self.rate / 60)
+
+
+class Slots:
+    """Room for so many uploads at once. Nobody holds more of it than they leave free.
+
+    So one who fills what they may, and lets it drip, leaves half of it to others.
+    """
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.held: Counter[str] = Counter()
+
+    @contextmanager
+    def take(self, who: str) -> Iterator[None]:
+        """Hold a slot. Refusal, not a wait, if there is none left for this one."""
+        if self.held[who] >= self.room - self.held.total():
+            message = "too many uploads at once: send this again when another is done"
+            raise Refusal(429, message, code="uploads_full", retry_after=1.0)
+        self.held[who] += 1
+        try:
+            yield
+        finally:
+            self.held[who] -= 1
+            self.held += Counter()  # forgets who holds none
 
 
 def neighbourhood(address: str) -> str:

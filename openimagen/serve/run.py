@@ -1,9 +1,12 @@
 """Serve until told to stop, and then finish what was begun."""
 
 import asyncio
+import ctypes
 import logging
+import os
 import warnings
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from openimagen.serve.engine import Engine
 
 CLOSING = 10  # seconds for answers that are still being sent when all is drawn
+LARGE = 8 * 2**20  # bytes of memory that go back to the system as soon as they are free
+MMAP_THRESHOLD = -3  # its number in glibc's malloc.h
 
 log = logging.getLogger("openimagen.serve")
 
@@ -36,9 +41,9 @@ class Server(uvicorn.Server):
         self.failure: Exception | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain at the first signal, stop at the second."""
+        """Drain at the first signal; end at the second, whatever threads are busy with."""
         if self.told_to_stop:
-            self.should_exit = self.force_exit = True
+            os._exit(128 + sig)
         self.told_to_stop = True
 
     def fail(self, error: Exception) -> None:
@@ -84,8 +89,19 @@ def load(config: ServeConfig) -> "Engine":
         Imagen.from_pretrained(config.model, device=device, safety=config.safety)
         for device in devices_of(config.device, config.replicas)
     ]
+    give_memory_back()
     limits = config.limits
     return Engine(imagens, limit=limits.waiting, batch=limits.batch, deadline=limits.deadline)
+
+
+def give_memory_back() -> None:
+    """Have glibc give large blocks back when they are freed, where that is the C library.
+
+    By itself it keeps them for later, and pictures that wait, allocated between those that were
+    decoded, keep it from ever joining them: 60 edits took 2.5 GB, and take 1.5.
+    """
+    with suppress(OSError, TypeError, AttributeError):
+        ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, LARGE)
 
 
 def settings(config: ServeConfig) -> uvicorn.Config:

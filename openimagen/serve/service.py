@@ -11,7 +11,7 @@ from openimagen.config import ModelConfig
 from openimagen.serve.config import ServeConfig
 from openimagen.serve.errors import Refusal
 from openimagen.serve.keys import Keys
-from openimagen.serve.limits import Buckets, neighbourhood
+from openimagen.serve.limits import Buckets, Slots, neighbourhood
 from openimagen.serve.links import Links
 from openimagen.serve.metrics import Metrics
 from openimagen.text import TextEncoder
@@ -33,7 +33,7 @@ class Service:
     keys: Keys | None
     buckets: Buckets
     links: Links
-    uploads: asyncio.Semaphore  # being received
+    uploads: Slots  # from their first byte until they are decoded
     decoding: asyncio.Semaphore  # being decoded, each large in memory
     metrics: Metrics
     engine: "Engine | None" = None
@@ -50,7 +50,7 @@ class Service:
             keys=None if config.keys is None else Keys(config.keys),
             buckets=Buckets(limits.rate, limits.burst),
             links=Links(limits.link_bytes, limits.link_seconds),
-            uploads=asyncio.Semaphore(limits.uploads),
+            uploads=Slots(limits.uploads),
             decoding=asyncio.Semaphore(DECODING),
             metrics=Metrics(),
         )
@@ -110,7 +110,8 @@ class Service:
         if name not in (None, self.model.name, *self.config.aliases):
             raise Refusal(
                 404,
-                f"this server draws with {self.model.name}: leave model out, or say so",
+                f"this server draws with {self.model.name}: leave model out, say so, or have this "
+                "name put among the server's aliases",
                 param="model",
                 code="model_not_found",
             )

@@ -38,12 +38,12 @@ USAGE = {
 }
 
 
-def streamed(service: Service, asked: Asked) -> Response:
+async def streamed(service: Service, asked: Asked) -> Response:
     """The events of orders as an answer. Refusal, before it begins, for those that are refused."""
     if asked.wishes.response_format == "url":
         message = 'a stream carries its pictures: leave response_format "url" out'
         raise Refusal(400, message, param="response_format", code="invalid_value")
-    ticket = hand_in(service, asked)
+    ticket = await hand_in(service, asked)
     return EventStream(Telling(service, asked, ticket).events(), ticket)
 
 

@@ -7,6 +7,7 @@ from io import BytesIO
 
 from PIL import Image
 
+from openimagen.data.bombs import check_parts
 from openimagen.data.decode import load, load_rgba
 from openimagen.serve.errors import Refusal
 
@@ -29,8 +30,11 @@ def check_picture(data: bytes, name: str, pixels: int) -> None:
         message = f"{name} is no picture of a kind that is read: {', '.join(KINDS)}"
         raise Refusal(400, message, param=name, code="invalid_image")
     try:
+        check_parts(BytesIO(data))
         with Image.open(BytesIO(data), formats=[kind]) as image:
             width, height = image.size
+    except ValueError as error:
+        raise Refusal(400, f"{name}: {error}", param=name, code="invalid_image") from None
     except Image.DecompressionBombError:
         width, height = pixels, 2  # more than Pillow itself takes
     except Exception:
@@ -54,7 +58,7 @@ def picture_of(data: bytes, name: str, pixels: int, side: int) -> Image.Image:
 def mask_of(data: bytes, pixels: int, side: int) -> Image.Image:
     """A mask, grey: white where OpenAI's is transparent or, if it nowhere is, black.
 
-    Made smaller, a pixel is white if any part of it was.
+    Made smaller, a pixel is white if any part of it was. Refusal for one of nothing.
     """
     check_picture(data, "mask", pixels)
     try:
@@ -64,6 +68,12 @@ def mask_of(data: bytes, pixels: int, side: int) -> Image.Image:
     plane = image.getchannel("A")
     if not any(plane.histogram()[:CLEAR]):
         plane = image.convert("L")
+    if not any(plane.histogram()[:CLEAR]):
+        message = (
+            "the mask leaves nothing to draw: make the place to be drawn anew transparent or, in a "
+            "mask without transparency, black (white, as on the command line, is kept)"
+        )
+        raise Refusal(400, message, param="mask", code="invalid_value")
     white = plane.point(lambda level: 255 * (level < CLEAR))
     shrunk = white.resize(fitting(white.size, side), Image.Resampling.BOX)
     return shrunk.point(lambda level: 255 * (level > 0))

@@ -2,9 +2,11 @@
 
 import base64
 import io
+import threading
+from typing import Any
 
 import pytest
-from fake_engine import FakeEngine
+from fake_engine import FakeEngine, FakeTicket
 from PIL import Image
 from servers import MakeClient
 from starlette.testclient import TestClient
@@ -62,6 +64,22 @@ def test_without_wishes_it_is_the_model_s_own(client: TestClient, engine: FakeEn
         assert order == Order("a fox", said["data"][0]["seed"])
     nulls = dict.fromkeys(("n", "size", "seed", "steps", "guidance", "response_format", "stream"))
     assert client.post(GENERATIONS, json={"prompt": "a fox", **nulls}).status_code == 200
+
+
+def test_orders_are_made_ready_beside_the_server_s_own_thread(
+    client: TestClient, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit, threads = engine.submit, set[int]()
+
+    def submitted(*orders: Any) -> FakeTicket:  # noqa: ANN401
+        threads.add(threading.get_ident())
+        return submit(*orders)
+
+    monkeypatch.setattr(engine, "submit", submitted)
+    for stream in (False, True):
+        assert client.post(GENERATIONS, json={"prompt": "a fox", "stream": stream}).is_success
+    assert client.portal is not None
+    assert len(engine.orders) == 2 and client.portal.call(threading.get_ident) not in threads
 
 
 @pytest.mark.parametrize("form", ["png", "jpeg", "webp"])
@@ -155,7 +173,16 @@ def test_other_names_of_the_model(client_of: MakeClient) -> None:
     for name, status in (("emoji", 200), ("dall-e-2", 200), ("dall-e-3", 404)):
         answer = client.post(GENERATIONS, json=asked | {"model": name})
         assert answer.status_code == status
-    assert answer.json()["error"]["code"] == "model_not_found"
+    error = answer.json()["error"]
+    assert error["code"] == "model_not_found" and "aliases" in error["message"]
+
+
+@pytest.mark.parametrize("prompt", ["狐", "🦊", "a\u200b", "\u0928\u0940", "\ue000", "…"])
+def test_whatever_can_be_seen_is_a_prompt(
+    client: TestClient, engine: FakeEngine, prompt: str
+) -> None:
+    assert client.post(GENERATIONS, json={"prompt": prompt, "size": "64x64"}).status_code == 200
+    assert engine.orders[0].prompt == prompt
 
 
 def test_models_are_listed(client: TestClient) -> None:

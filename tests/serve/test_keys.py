@@ -89,10 +89,50 @@ def test_a_line_taken_out_is_a_key_revoked(file: Path) -> None:
     keys = Keys(file)
     add_key(file, "ben")
     assert keys.find(key) == "ann" and set(keys.hashes) == {"ann", "ben"}
-    file.write_text("nonsense")  # half-written, say: nobody is let in or shut out by that
-    assert keys.find(key) == "ann"
     file.write_text("# nobody\n")
     assert keys.find(key) is None
+
+
+def line_of(name: str, key: str) -> str:
+    return f"{name}:{hashlib.sha256(key.encode()).hexdigest()}\n"
+
+
+@pytest.mark.parametrize(
+    ("left", "who"),
+    [
+        (line_of("ben", "b") + "cat:mistyped\n", {"ben"}),
+        ("cat:mistyped\n" + line_of("ben", "b"), {"ben"}),
+        (line_of("ben", "b") + line_of("ann", "a") + line_of("ann", "c"), {"ben"}),  # whose is it?
+        ("nonsense", set()),
+        ("", set()),
+        (b"\xff\xfe", set()),
+        (None, set()),  # no file
+    ],
+)
+def test_a_key_taken_out_is_revoked_whatever_is_left(
+    file: Path, left: str | bytes | None, who: set[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = line_of("ann", "a") + line_of("ben", "b")
+    file.write_text(whole)
+    keys = Keys(file)
+    assert (keys.find("a"), keys.find("b")) == ("ann", "ben")
+    if left is None:
+        file.unlink()
+    else:
+        file.write_bytes(left if isinstance(left, bytes) else left.encode())
+    for _ in range(3):
+        assert {keys.find(key) for key in "abc"} - {None} == who
+    assert len(caplog.messages) == (left != "")  # said once
+    file.write_text(whole)
+    assert (keys.find("a"), keys.find("b")) == ("ann", "ben")
+
+
+def test_a_change_is_seen_that_the_clock_does_not_tell(file: Path) -> None:
+    file.write_text(line_of("ann", "a"))
+    keys, when = Keys(file), file.stat()
+    file.write_text(line_of("ann", "b"))
+    os.utime(file, ns=(when.st_atime_ns, when.st_mtime_ns))
+    assert (keys.find("a"), keys.find("b")) == (None, "ann")
 
 
 def test_strangers_get_nothing(client_of: MakeClient, engine: FakeEngine, file: Path) -> None:

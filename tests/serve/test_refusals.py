@@ -31,6 +31,8 @@ def error_of(answer: object, status: int) -> dict[str, str | None]:
         ({}, "prompt", "missing_required_parameter"),
         ({"prompt": ""}, "prompt", "invalid_value"),
         ({"prompt": " \t\n"}, "prompt", "invalid_value"),
+        ({"prompt": "\u200b"}, "prompt", "invalid_value"),
+        ({"prompt": " \x00\ufeff\u3164\ufe0f\u0301 \u2028"}, "prompt", "invalid_value"),
         ({"prompt": "x" * 1001}, "prompt", "invalid_value"),
         ({"prompt": 3}, "prompt", "invalid_value"),
         ({"prompt": None}, "prompt", "invalid_value"),

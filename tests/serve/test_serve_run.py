@@ -108,6 +108,31 @@ def test_sigterm_loses_no_accepted_request() -> None:
     assert "zebra" not in log
 
 
+BUSY = """
+import signal, sys, threading, time
+from concurrent.futures import ThreadPoolExecutor
+import uvicorn
+from openimagen.serve.run import Server
+server = Server(uvicorn.Config(""), None)
+signal.signal(signal.SIGTERM, server.handle_exit)
+ThreadPoolExecutor(1).submit(time.sleep, 30)  # as a picture that takes long to decode
+print("begun", flush=True)
+while not server.should_exit:
+    time.sleep(0.01)
+"""
+
+
+def test_a_second_signal_ends_it_whatever_it_is_busy_with() -> None:
+    words = [sys.executable, "-c", BUSY]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 128 + signal.SIGTERM
+
+
 def test_ctrl_c_is_as_good(tmp_path: Path) -> None:
     file = tmp_path / "serve.toml"
     file.write_text("log_prompts = true\n[limits]\nsteps = 9\n")
@@ -138,6 +163,13 @@ def run(*words: object) -> Result:
         (("--model", "nowhere"), "no model nowhere"),
         (("--keys", "nowhere"), "nowhere: No such file or directory; make it with --add-key NAME"),
         (("--config", "nowhere.toml"), "nowhere.toml: No such file"),
+        *(
+            (
+                ("--host", host, "--open"),
+                f"cannot serve at {host}: it is no address of this machine",
+            )
+            for host in ("999.1.1.1", "a..b", "192.0.2.1", "nowhere.invalid", "x" * 64 + ".org")
+        ),
         (("--port", "70000"), "invalid value for '--port'"),
         (("--device", "abacus"), "abacus"),
         (("--add-key", "ann"), "give --keys FILE"),

@@ -261,6 +261,21 @@ def test_a_wrong_form_is_refused_by_name(
     assert not engine.orders
 
 
+def test_a_mask_of_nothing_is_told_which_colour_is_drawn_anew(client: TestClient) -> None:
+    for mode, colour in (("L", 255), ("RGB", "white"), ("RGBA", (255, 255, 255, 255))):
+        mask = written(Image.new(mode, (32, 16), colour))  # type: ignore[arg-type]
+        answer = client.post(EDITS, data={"prompt": "x"}, files={"image": PICTURE, "mask": mask})
+        error = answer.json()["error"]
+        assert (answer.status_code, error["param"]) == (400, "mask")
+        assert "transparent" in error["message"] and "black" in error["message"]
+
+
+def test_a_mask_of_blank_words_needs_others(client: TestClient) -> None:
+    files = {"image": PICTURE, "mask": written(with_hole())}
+    answer = client.post(EDITS, data={"prompt": "\u200b"}, files=files)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "prompt")
+
+
 def test_a_mask_must_fit(client: TestClient) -> None:
     files = {"image": PICTURE, "mask": written(with_hole().resize((16, 16)))}
     answer = client.post(EDITS, data={"prompt": "x"}, files=files)
@@ -344,9 +359,8 @@ def test_uploads_have_a_number(client_of: MakeClient) -> None:
     client = client_of(limits={"uploads": 1})
     service = client.app.state.service  # type: ignore[attr-defined]
     assert client.post(EDITS, files={"image": PICTURE}).status_code == 200
-    assert client.portal is not None
-    client.portal.call(service.uploads.acquire)
-    answer = client.post(EDITS, files={"image": PICTURE})
+    with service.uploads.take("somebody"):
+        answer = client.post(EDITS, files={"image": PICTURE})
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "uploads_full")
 
 
