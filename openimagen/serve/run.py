@@ -85,7 +85,13 @@ def load(config: ServeConfig) -> "Engine":
         for device in devices_of(config.device, config.replicas)
     ]
     limits = config.limits
-    return Engine(imagens, limit=limits.waiting, batch=limits.batch, deadline=limits.deadline)
+    return Engine(
+        imagens,
+        limit=limits.waiting,
+        shares=config.keys is not None or config.open,
+        batch=limits.batch,
+        deadline=limits.deadline,
+    )
 
 
 def settings(config: ServeConfig) -> uvicorn.Config:
