@@ -233,6 +233,17 @@ def test_ones_own_pictures_are_not_before_one() -> None:
     assert places_of(("a", 2), ("a", 2)) == [[0], [2, 1, 0]]
 
 
+def test_who_is_drawn_has_the_others_before_its_next() -> None:
+    drawn, second, other = (job(key, ticket=Told()) for key in "aab")
+    line = line_of(drawn)
+    line.take(1)
+    line.add([second])
+    line.add([other])
+    line.tell_positions()
+    assert isinstance(second.ticket, Told) and second.ticket.places == [2]
+    assert isinstance(other.ticket, Told) and other.ticket.places == [1]
+
+
 def test_what_only_has_to_be_marked_is_before_nobody() -> None:
     first, second = job("a", stages=1, ticket=Told()), job("b", ticket=Told())
     line = line_of(first, second)
