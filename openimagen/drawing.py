@@ -118,8 +118,13 @@ def prepare(
 
 def calls_of(cascade: Cascade, drawing: Drawing) -> int:
     """Network calls that the stages ahead of a drawing take."""
-    stages = (cascade.stages[each].adjusted(drawing.settings[each]) for each in drawing.ahead)
-    return sum(network_calls(stage.config.sampling) for stage in stages)
+    return sum(calls_ahead(cascade, drawing).values())
+
+
+def calls_ahead(cascade: Cascade, drawing: Drawing) -> dict[int, int]:
+    """Network calls that each stage ahead of a drawing takes, by its number."""
+    stages = {each: cascade.stages[each].adjusted(drawing.settings[each]) for each in drawing.ahead}
+    return {number: network_calls(stage.config.sampling) for number, stage in stages.items()}
 
 
 def stage_above(cascade: Cascade, side: int, size: int | None) -> int:

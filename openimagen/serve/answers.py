@@ -162,7 +162,12 @@ async def drawn(service: Service, asked: Asked, ticket: "Ticket") -> list[Encode
 
 def failure(event: Failed) -> Refusal:
     """The answer to a picture that could not be drawn."""
-    return Refusal(500, event.reason, code="drawing_failed")
+    if event.retry_after is None:
+        return Refusal(500, event.reason, code="drawing_failed")
+    late = Refusal(503, event.reason, code="too_late", retry_after=float(event.retry_after))
+    never = {"x-should-retry": "false"}  # OpenAI's clients would spend as long again, twice
+    late.headers = {**(late.headers or {}), **never}
+    return late
 
 
 def check_passed(ends: Sequence[Finished]) -> None:

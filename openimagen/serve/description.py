@@ -19,7 +19,7 @@ WHY = {
     413: "The body is too large.",
     429: "Too much at once: come again after `retry-after` seconds.",
     500: "The server failed.",
-    503: "The model is loading, or the server is going down.",
+    503: "The model is loading, the server is going down, or a picture took too long.",
 }
 DRAWING = (400, 401, 403, 404, 408, 413, 429, 500, 503)
 EVENT: Schema = {

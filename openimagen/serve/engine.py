@@ -20,13 +20,13 @@ import torch
 from openimagen.cascade import Cascade, OnStep, Progress
 from openimagen.data.images import to_pil
 from openimagen.door import Door
-from openimagen.drawing import Picture, advance, calls_of, prepare
+from openimagen.drawing import Picture, advance, calls_ahead, prepare
 from openimagen.imagen import MAX_SEED, Imagen
 from openimagen.serve.line import Job, Line
 from openimagen.serve.orders import Busy, Event, Failed, Finished, Order, Preview
 from openimagen.serve.ticket import Ticket
 
-LATE = "it took longer than this server allows: ask for fewer pictures, or a smaller size"
+LATE = "it took longer than this server allows: ask for fewer pictures or steps, or a smaller size"
 BROKEN = "the picture could not be drawn; the server's log says why"
 BATCH = 8  # pictures at once on a GPU; on a CPU one at a time is as fast, and the same to the bit
 
@@ -52,8 +52,9 @@ class State:
 class Engine:
     """Draws orders of many clients on one or more devices, each with an Imagen of its own.
 
-    `limit`: orders that may be in the line, those being drawn included. `batch`: pictures drawn
-    at once; None is 8, on a CPU 1. `deadline`: seconds that an order may take.
+    `limit`: orders that may be in the line, those being drawn included. `shares`: no client's may
+    be more than the places left to others. `batch`: pictures drawn at once; None is 8, on a CPU 1.
+    `deadline`: seconds that an order may take.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Engine:
         imagens: Sequence[Imagen],
         *,
         limit: int = 64,
+        shares: bool = False,
         batch: int | None = None,
         deadline: float = 300.0,
     ) -> None:
@@ -69,7 +71,7 @@ class Engine:
         on_cpu = self.imagen.cascade.device.type == "cpu"
         self.batch = batch or (1 if on_cpu else BATCH)
         self.is_draining = False
-        self._line = Line(limit)
+        self._line = Line(limit, len(imagens), shares)
         self._state = State()
         self._changed = threading.Condition()
         self._stopped = False
@@ -168,8 +170,8 @@ class Engine:
         with self._changed:
             while not self._stopped:
                 self._sweep()
+                self._line.tell_positions()
                 if batch := self._line.take(self.batch):
-                    self._line.tell_positions()
                     return batch
                 self._changed.wait(timeout=1.0)
         return None
@@ -180,12 +182,18 @@ class Engine:
             if job.is_dropped:
                 self._end(job, "dropped")
             elif job.is_late:
-                self._end(job, "late", Failed(job.number, LATE))
+                self._end(job, "late", Failed(job.number, LATE, self._line.length()))
 
     def _watcher(self, batch: list[Job]) -> OnStep:
         """After each network call: is anybody still there, and who is to be shown what."""
 
+        called = time.monotonic()
+
         def watch(progress: Progress) -> None:
+            nonlocal called
+            with self._changed:
+                called, before = time.monotonic(), called
+                self._line.learn(batch, called - before)
             if self._stopped or all(job.is_dropped or job.is_late for job in batch):
                 raise Gone
             for row, job in enumerate(batch):
@@ -254,7 +262,6 @@ class Engine:
             how, event = "failed", Failed(job.number, BROKEN)
         with self._changed:
             self._end(job, "dropped" if job.is_dropped else how, event)
-            self._line.pace += 0.1 * (time.monotonic() - job.began - self._line.pace)
             self._changed.notify_all()
 
 
@@ -274,8 +281,8 @@ def job_of(
         negative=order.negative,
         source=order.source,
     )
-    calls = calls_of(cascade, drawing)
-    return Job(order, number, ticket, key, drawing, calls, deadline)
+    left = calls_ahead(cascade, drawing)
+    return Job(order, number, ticket, key, drawing, left, deadline)
 
 
 def is_due(job: Job) -> bool:

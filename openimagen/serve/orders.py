@@ -31,7 +31,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Queued:
-    """Nothing is drawn yet: so many orders are before this ticket's first."""
+    """Nothing of the ticket was begun: so many orders of others are before its first."""
 
     position: int
 
@@ -62,10 +62,14 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """An order that could not be drawn: why, in one line for the client."""
+    """An order that could not be drawn: why, in one line for the client.
+
+    `retry_after`: seconds until the server may be less busy, if its time was up; else None.
+    """
 
     number: int
     reason: str
+    retry_after: int | None = None
 
 
 Event = Queued | Preview | Finished | Failed

@@ -91,7 +91,13 @@ def load(config: ServeConfig) -> "Engine":
     ]
     give_memory_back()
     limits = config.limits
-    return Engine(imagens, limit=limits.waiting, batch=limits.batch, deadline=limits.deadline)
+    return Engine(
+        imagens,
+        limit=limits.waiting,
+        shares=config.keys is not None or config.open,
+        batch=limits.batch,
+        deadline=limits.deadline,
+    )
 
 
 def give_memory_back() -> None:

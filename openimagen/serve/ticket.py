@@ -3,11 +3,11 @@
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from openimagen.serve.orders import Event, Preview
+from openimagen.serve.orders import Event, Preview, Queued
 
-PREVIEWS = 4  # that wait for a slow reader; older ones are let go
+ROOM = 4 * 1024 * 1024  # pixels of previews that wait for a slow reader
 
 
 class Ticket:
@@ -53,12 +53,16 @@ class Ticket:
         with self._lock:
             if self._left == 0:
                 return
-            previews = [each for each in self._events if isinstance(each, Preview)]
-            if isinstance(event, Preview) and len(previews) == PREVIEWS:
-                self._events.remove(previews[0])
+            if isinstance(event, Queued):  # what was told before is true no more
+                self._let_go([each for each in self._events if isinstance(each, Queued)])
             self._events.append(event)
+            self._let_go(too_many([each for each in self._events if isinstance(each, Preview)]))
             self._left -= ends
             self._wake()
+
+    def _let_go(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self._events.remove(event)
 
     def _wake(self) -> None:
         if self._reader is None:
@@ -66,3 +70,20 @@ class Ticket:
         loop, arrival = self._reader
         if not loop.is_closed():  # else nobody is left to be told
             loop.call_soon_threadsafe(arrival.set)
+
+
+def too_many(previews: Sequence[Preview]) -> list[Preview]:
+    """Previews for which there is no room: of the largest the older, so that every strip begins."""
+    excess = sum(map(pixels, previews)) - ROOM
+    dispensable: list[Preview] = []
+    for preview in sorted(previews, key=pixels, reverse=True):
+        if excess <= 0:
+            break
+        dispensable.append(preview)
+        excess -= pixels(preview)
+    return dispensable
+
+
+def pixels(preview: Preview) -> int:
+    """Of a preview's picture."""
+    return preview.image.width * preview.image.height

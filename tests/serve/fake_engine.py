@@ -46,6 +46,7 @@ class FakeEngine:
         self.refusal: Exception | None = None
         self.withheld: set[int] = set()  # numbers of orders
         self.failing: set[int] = set()
+        self.retry_after: int | None = None  # of those that fail
         self.holds: asyncio.Event | None = None
 
     def start(self) -> None:
@@ -66,7 +67,7 @@ class FakeEngine:
                 for index in range(order.partials)
             ]
             if number in self.failing:
-                events.append(Failed(number, "it could not be drawn"))
+                events.append(Failed(number, "it could not be drawn", self.retry_after))
             else:
                 shown = None if number in self.withheld else Image.new("RGB", (side, side), "red")
                 flagged = "indecent" if shown is None else None

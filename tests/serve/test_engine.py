@@ -183,6 +183,11 @@ def test_previews_are_spread_over_the_calls(engine: Engine, partials: int, expec
         assert preview.image.size == (side, side) and preview.calls == 3
 
 
+def test_one_who_is_alone_is_told_of_nobody_before(engine: Engine) -> None:
+    (events,) = told(engine.submit([Order("fox", number) for number in range(3)]))
+    assert [event for event in events if isinstance(event, Queued)] == [Queued(0)]
+
+
 def test_who_waits_is_told_its_place(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     hold = Hold(monkeypatch)
     first = engine.submit([Order("fox", 0, size=16)], "a")
@@ -192,8 +197,7 @@ def test_who_waits_is_told_its_place(engine: Engine, monkeypatch: pytest.MonkeyP
     hold.go.set()
     stories = told(first, second, third)
     places = [[e.position for e in events if isinstance(e, Queued)] for events in stories]
-    assert places[0] == [0] and places[1][0] == 1 and places[2][0] == 2
-    assert all(a > b for events in places for a, b in pairwise(events))
+    assert places == [[0], [1, 0], [2, 1, 0]]
 
 
 # --- refusals -------------------------------------------------------------------------------------
@@ -244,6 +248,16 @@ def test_the_line_is_bounded(imagen: Imagen) -> None:
     assert engine.state().waiting == 3
 
 
+def test_one_key_cannot_hold_the_whole_line(imagen: Imagen) -> None:
+    """However much work it asks for; how long it takes is told by the work."""
+    engine = Engine([imagen], limit=8, shares=True)
+    engine.submit([Order("fox", number, steps=(256,)) for number in range(4)], "ann")
+    with pytest.raises(Busy, match="4 of your pictures") as refusal:
+        engine.submit([Order("fox", 0)], "ann")
+    assert refusal.value.retry_after > 60  # 768 calls, at a pace that is not known yet
+    engine.submit([Order("fox", 0)], "bob")
+
+
 # --- clients that leave, time that is up ----------------------------------------------------------
 
 
@@ -286,6 +300,7 @@ def test_an_order_whose_time_is_up_is_told_so(imagen: Imagen) -> None:
     (events,) = told(ticket)
     engine.stop()
     assert endings(events) == {0: engine_module.LATE, 1: engine_module.LATE}
+    assert all(isinstance(event, Queued) or event.retry_after == 1 for event in events)
     assert engine.state().ends == {"late": 2}
 
 

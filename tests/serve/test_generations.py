@@ -167,6 +167,15 @@ def test_a_picture_that_fails_is_an_error_of_the_server(
     assert engine.tickets[0].is_cancelled  # the other picture is not waited for
 
 
+def test_a_picture_whose_time_is_up_says_when_to_come_again(
+    client: TestClient, engine: FakeEngine
+) -> None:
+    engine.failing, engine.retry_after = {0}, 40
+    answer = client.post(GENERATIONS, json={"prompt": "a fox", "size": "64x64"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "too_late")
+    assert answer.headers["retry-after"] == "40"
+
+
 def test_other_names_of_the_model(client_of: MakeClient) -> None:
     client = client_of(aliases=["dall-e-2"])
     asked = {"prompt": "a fox", "size": "64x64"}

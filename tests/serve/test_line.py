@@ -1,19 +1,27 @@
 """The line: bounded, fair, and only those who can draw together do."""
 
+import contextlib
+import math
+import time
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from openimagen.drawing import Drawing
+from openimagen.serve import line as line_module
 from openimagen.serve.line import Job, Line
-from openimagen.serve.orders import Busy, Order, Queued
+from openimagen.serve.orders import Busy, Event, Order, Queued
 from openimagen.serve.ticket import Ticket
 
 
-def job(key: str, *, steps: int = 8, stages: int = 2) -> Job:
+def job(key: str, *, steps: int = 8, stages: int = 2, ticket: Ticket | None = None) -> Job:
     order = Order("fox", 0)
     drawing = Drawing("fox", 0, [*range(stages)], [{"steps": steps}] * stages)
-    return Job(order, 0, Ticket(1, lambda: None), key, drawing, 2 * stages, deadline=1e12)
+    left = dict.fromkeys(range(stages), steps)
+    ticket = ticket or Ticket(1, lambda: None)
+    return Job(order, 0, ticket, key, drawing, left, deadline=1e12)
 
 
 def line_of(*jobs: Job, limit: int = 100) -> Line:
@@ -107,15 +115,142 @@ def test_the_line_is_bounded_and_takes_all_of_a_request_or_none() -> None:
         line.add([job("c") for _ in range(9)])
 
 
+# --- room for others ------------------------------------------------------------------------------
+
+
+def fill(line: Line, key: str, at_once: int) -> int:
+    """Have a client ask until it is refused; how many of its pictures are in the line then."""
+    try:
+        while True:
+            line.add([job(key) for _ in range(at_once)])
+    except Busy:
+        return sum(each.key == key for each in line.jobs)
+
+
+def test_who_comes_anew_finds_room_though_others_took_all_they_could() -> None:
+    line = Line(64, shares=True)
+    assert fill(line, "ann", 10) == 30 and fill(line, "ann", 1) == 32
+    assert [fill(line, key, 1) for key in ("bob", "cat", "dan", "eve")] == [16, 8, 4, 2]
+    line.add([job("fay")])
+    with pytest.raises(Busy, match="32 of your pictures are waiting, others need the last places"):
+        line.add([job("ann")])
+    with pytest.raises(ValueError, match="33 pictures at once: this server takes 32"):
+        line.add([job("gus") for _ in range(33)])
+
+
+@given(st.integers(1, 70), st.lists(st.tuples(st.integers(0, 9), st.integers(1, 12)), max_size=60))
+def test_a_picture_of_a_newcomer_is_refused_only_by_a_full_line(
+    limit: int, asked: list[tuple[int, int]]
+) -> None:
+    line = Line(limit, shares=True)
+    for key, count in asked:
+        with contextlib.suppress(Busy, ValueError):
+            line.add([job(str(key)) for _ in range(count)])
+    assert len(line.jobs) <= limit
+    if len(line.jobs) < limit:
+        line.add([job("newcomer")])
+
+
+@pytest.mark.parametrize("shares", [False, True])
+@pytest.mark.parametrize(("workers", "at_once"), [(1, 1), (1, 5), (2, 3)])
+def test_who_is_refused_is_told_when_there_will_be_room(
+    shares: bool, workers: int, at_once: int
+) -> None:
+    """With the pace known, the work in the line is what one waits for: the clock is the oracle."""
+    line = Line(12, workers, shares)
+    for count in (3, 3):
+        line.add([job("ann", steps=50 * count) for _ in range(count)])
+    if not shares:
+        line.add([job("bob", steps=10) for _ in range(6)])
+    line.pace = {0: 0.5, 1: 2.0}
+    with pytest.raises(Busy) as refusal:
+        line.add([job("ann") for _ in range(at_once)])
+    clock = 0.0
+    while not line._has_room(Counter(each.key for each in line.jobs), "ann", at_once):
+        (drawn,) = line.take(1)
+        clock += line.seconds(drawn) / workers
+        line.charge([drawn], line.seconds(drawn))
+        line.remove(drawn)
+    assert refusal.value.retry_after == math.ceil(clock)
+
+
+def test_nobody_waits_longer_than_until_all_before_are_late() -> None:
+    line = line_of(*[job("a", steps=256) for _ in range(4)], limit=4)
+    for each in line.jobs:
+        each.deadline = time.monotonic() + 20
+    line.pace = {0: 1.0, 1: 1.0}
+    assert line.wait("b", 1) in (19, 20)
+    for each in line.jobs:
+        each.is_dropped = True
+    assert line.wait("b", 4) == 1
+
+
+def test_the_pace_is_learnt_from_calls() -> None:
+    line = line_of(*[job("a", steps=10) for _ in range(2)])
+    assert line.length() == math.ceil(2 * 20 * line_module.UNKNOWN)
+    batch = line.take(2)
+    for _ in range(5):
+        line.learn(batch, 6.0)
+    assert line.pace == {0: pytest.approx(3.0)}
+    assert line.seconds(batch[0]) == pytest.approx((5 + 10) * 3.0)
+
+
+# --- what is told ---------------------------------------------------------------------------------
+
+
+class Told(Ticket):
+    """A ticket that remembers what it was told, read or not."""
+
+    def __init__(self, count: int = 1) -> None:
+        super().__init__(count, lambda: None)
+        self.places: list[int] = []
+
+    def say(self, event: Event, ends: bool = False) -> None:
+        assert isinstance(event, Queued)
+        self.places.append(event.position)
+
+
+def places_of(*tickets: tuple[str, int]) -> list[list[int]]:
+    """What tickets of so many pictures are told until all is drawn by one worker."""
+    told = [Told(count) for _, count in tickets]
+    line = Line(100)
+    for ticket, (key, count) in zip(told, tickets, strict=True):
+        line.add([job(key, ticket=ticket) for _ in range(count)])
+        line.tell_positions()
+    while line.jobs:
+        line.tell_positions()
+        draw(line)
+    return [ticket.places for ticket in told]
+
+
 def test_who_waits_is_told_when_its_place_changes() -> None:
-    jobs = [job(key, stages=1) for key in "abc"]
-    line = line_of(*jobs)
+    assert places_of(("a", 1), ("b", 1), ("c", 1)) == [[0], [1, 0], [2, 1, 0]]
+
+
+def test_ones_own_pictures_are_not_before_one() -> None:
+    assert places_of(("a", 3)) == [[0]]
+    assert places_of(("a", 4), ("b", 2)) == [[0], [1, 0]]  # b's turn comes after a's first
+    assert places_of(("a", 2), ("a", 2)) == [[0], [2, 1, 0]]
+
+
+def test_who_is_drawn_has_the_others_before_its_next() -> None:
+    drawn, second, other = (job(key, ticket=Told()) for key in "aab")
+    line = line_of(drawn)
+    line.take(1)
+    line.add([second])
+    line.add([other])
     line.tell_positions()
-    draw(line)
+    assert isinstance(second.ticket, Told) and second.ticket.places == [2]
+    assert isinstance(other.ticket, Told) and other.ticket.places == [1]
+
+
+def test_what_only_has_to_be_marked_is_before_nobody() -> None:
+    first, second = job("a", stages=1, ticket=Told()), job("b", ticket=Told())
+    line = line_of(first, second)
+    line.take(1)
+    first.drawing.ahead.pop()
     line.tell_positions()
-    line.tell_positions()
-    told = [list(each.ticket._events) for each in jobs]
-    assert told == [[Queued(0)], [Queued(1), Queued(0)], [Queued(2), Queued(1)]]
+    assert isinstance(second.ticket, Told) and second.ticket.places == [0]
 
 
 def test_a_client_that_left_is_forgotten() -> None:

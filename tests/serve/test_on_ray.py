@@ -44,6 +44,13 @@ def test_streams_come_through_the_proxy(client: OpenAI) -> None:
     assert kinds == ["image_generation.partial_image"] * 2 + ["image_generation.completed"]
 
 
+def test_an_answer_has_one_id_a_clients_own_if_it_gave_one(client: OpenAI) -> None:
+    for given in ({}, {"x-request-id": "one-of-mine"}):
+        answer = client.models.with_raw_response.list(extra_headers=given)
+        ids = answer.headers.get_list("x-request-id")
+        assert len(ids) == 1 and given.get("x-request-id", ids[0]) == ids[0]
+
+
 def test_links_that_could_lead_to_another_replica_are_refused(client: OpenAI) -> None:
     with pytest.raises(BadRequestError, match="links are not kept by a server of several replicas"):
         client.images.generate(prompt="red apple", size="64x64", response_format="url")

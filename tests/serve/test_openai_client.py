@@ -194,6 +194,17 @@ def test_over_the_limit_one_waits_and_then_succeeds(emoji: ModelConfig) -> None:
         assert patient.images.generate(prompt="red apple", size=SMALL).data
 
 
+def test_what_took_too_long_is_not_drawn_again_and_again(emoji: ModelConfig) -> None:
+    engine = FakeEngine()
+    engine.failing, engine.retry_after = {0}, 1
+    with listening(Service.of(ServeConfig(), emoji), lambda: engine) as address:
+        client = OpenAI(base_url=f"{address}/v1", api_key="any", max_retries=2)
+        with pytest.raises(openai.InternalServerError) as late:
+            client.images.generate(prompt="red apple", size=SMALL)
+    assert late.value.code == "too_late" and late.value.status_code == 503
+    assert len(engine.tickets) == 1
+
+
 def test_an_error_in_a_stream_is_raised(emoji: ModelConfig) -> None:
     engine = FakeEngine()
     engine.failing = {0}

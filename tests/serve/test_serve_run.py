@@ -9,7 +9,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,12 @@ class Served:
         request = urllib.request.Request(where, json.dumps(body).encode(), headers)
         return urllib.request.urlopen(request, timeout=60)
 
+    def in_line(self) -> int:
+        """Pictures that it waits for or draws."""
+        with urllib.request.urlopen(self.address + "/metrics", timeout=20) as answer:
+            found = re.findall(r"engine_(?:waiting|running) (\d+)", answer.read().decode())
+        return sum(map(int, found))
+
     def end(self, number: int = signal.SIGTERM) -> tuple[int, list[dict[str, Any]]]:
         """Stop it: its exit status and what it logged."""
         self.process.send_signal(number)
@@ -83,28 +90,34 @@ def events(answer: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401
             yield json.loads(line[6:])
 
 
-def test_sigterm_loses_no_accepted_request() -> None:
-    with served() as server:
-        wish = {"prompt": "red zebra", "size": "256x256", "n": 4, "stream": True}
-        streams = [server.ask(**wish, partial_images=1, progress=True) for _ in range(2)]
-        assert next(events(streams[0]))["type"] == "openimagen.queued"  # all of it is accepted
+def test_sigterm_loses_no_accepted_request(tmp_path: Path) -> None:
+    """Streams, a plain request, and a queue that is full."""
+    file = tmp_path / "serve.toml"
+    file.write_text("[limits]\nwaiting = 12\n")
+    with served("--config", file) as server, ThreadPoolExecutor() as pool:
+        wish = {"prompt": "red zebra", "size": "256x256", "n": 4}
+        plain = pool.submit(lambda: json.load(server.ask(**wish)))
+        streams = [server.ask(**wish, stream=True, progress=True) for _ in range(2)]
+        assert next(events(streams[0]))["type"] == "openimagen.queued"
+        wait_until(lambda: server.in_line() > 8)  # all three are accepted
+        with pytest.raises(urllib.error.HTTPError, match="429"):
+            server.ask(**wish)
         server.process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + 5
-        while (status := server.status("/readyz")) == 200 and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert status == 503  # it still answers, to say that it takes nothing more
+        wait_until(lambda: server.status("/readyz") != 200)
+        assert server.status("/readyz") == 503  # it says that it takes nothing more
         with pytest.raises(urllib.error.HTTPError, match="503"):
             server.ask(prompt="a cat", size="64x64")
         for stream in streams:
             told = [event["type"] for event in events(stream)]
             assert told.count("image_generation.completed") == 4 and "error" not in told
+        assert len(plain.result(30)["data"]) == 4
         _, log = server.process.communicate(timeout=30)
         assert server.process.returncode == 0
         assert server.status("/healthz") == 0
     lines = [json.loads(line) for line in log.splitlines()]
     assert [line["event"] for line in lines if line["event"] != "request"] == ["ready", "draining"]
-    asked = [line for line in lines if line.get("pictures") == 4]
-    assert [(line["status"], line["method"]) for line in asked] == [(200, "POST")] * 2
+    asked = [(line["status"], line["method"]) for line in lines if line.get("pictures") == 4]
+    assert sorted(asked) == [(200, "POST")] * 3 + [(429, "POST")]
     assert "zebra" not in log
 
 
@@ -131,6 +144,13 @@ def test_a_second_signal_ends_it_whatever_it_is_busy_with() -> None:
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
         assert process.wait(5) == 128 + signal.SIGTERM
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_ctrl_c_is_as_good(tmp_path: Path) -> None:

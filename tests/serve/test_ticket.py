@@ -48,14 +48,41 @@ def test_cancelling_wakes_whoever_reads() -> None:
     assert asyncio.run(read()) == [] and dropped == [True]
 
 
-def test_of_previews_that_nobody_reads_the_newest_are_kept() -> None:
-    ticket, most = Ticket(1, lambda: None), ticket_module.PREVIEWS
-    image = Image.new("RGB", (8, 8))
-    ticket.say(Queued(0))
-    for index in range(most + 3):
-        ticket.say(Preview(0, index, "base", 1, 8, 0.0, image))
+def preview(number: int, index: int, side: int) -> Preview:
+    return Preview(number, index, "base", 1, 8, 0.0, Image.new("RGB", (side, side)))
+
+
+def read(ticket: Ticket) -> list[Event]:
     ticket.say(Failed(0, "no"), ends=True)
-    events = asyncio.run(story(ticket))
-    kept = [event.index for event in events if isinstance(event, Preview)]
-    assert kept == [*range(3, most + 3)]
-    assert events[0] == Queued(0) and events[-1] == Failed(0, "no")
+    return asyncio.run(story(ticket))
+
+
+def test_a_reader_who_is_busy_with_one_picture_misses_nothing_of_the_next() -> None:
+    """Ten pictures of the shipped model: eight calls at 64, one at 256."""
+    ticket = Ticket(1, lambda: None)
+    sent = [preview(n, i, 64 if i < 8 else 256) for n in range(10) for i in range(9)]
+    for each in sent:
+        ticket.say(each)
+    assert read(ticket)[:-1] == sent
+
+
+def test_what_waits_for_a_slow_reader_is_bounded_and_strips_still_begin_in_noise() -> None:
+    ticket = Ticket(1, lambda: None)
+    sides = [64] * 8 + [256] * 4 + [1024] * 4
+    for number in range(10):
+        for index, side in enumerate(sides):
+            ticket.say(preview(number, index, side))
+            waiting = [event for event in ticket._events if isinstance(event, Preview)]
+            assert sum(map(ticket_module.pixels, waiting)) <= ticket_module.ROOM
+    *kept, _ = read(ticket)
+    assert all(isinstance(event, Preview) for event in kept)
+    places = [(event.number, event.index) for event in kept if isinstance(event, Preview)]
+    assert {(number, index) for number in range(10) for index in range(8)} <= {*places}
+    assert places == sorted(places) and places[-1] == (9, 15)
+
+
+def test_only_the_newest_place_in_the_queue_waits_to_be_read() -> None:
+    ticket = Ticket(1, lambda: None)
+    for position in (7, 6, 5):
+        ticket.say(Queued(position))
+    assert read(ticket) == [Queued(5), Failed(0, "no")]

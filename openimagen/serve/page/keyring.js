@@ -4,10 +4,12 @@ import { find } from "./dom.js";
 
 const GIVEN = "given";
 const dialog = find("key");
+const NONE = "It draws for those who have one. Ask whoever runs it; a key begins with oi-.";
+const REFUSED = "That key is not known here. Was all of it copied?";
 
-// Resolves to a key, or to null.
-export function askForKey(why) {
-  find("key-why").textContent = why ?? "";
+// Resolves to a key, or to null. `refused`: one was given.
+export function askForKey(refused) {
+  find("key-why").textContent = refused ? REFUSED : NONE;
   find("key-text").value = "";
   dialog.returnValue = "";
   dialog.showModal();

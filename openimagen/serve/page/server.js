@@ -19,13 +19,13 @@ let asking = null; // one dialog for all that wait
 
 export const hasKey = () => key !== null;
 
-// What to do when the server wants a key: resolves to one, or to null.
+// What to do when the server wants a key, or refused one: resolves to one, or to null.
 export function onKeyWanted(ask) {
   askForKey = ask;
 }
 
-async function newKey(why) {
-  asking ??= askForKey(why).finally(() => (asking = null));
+async function newKey(refused) {
+  asking ??= askForKey(refused).finally(() => (asking = null));
   const given = await asking;
   if (given) sessionStorage.setItem(KEPT, (key = given));
   return Boolean(given);
@@ -39,7 +39,7 @@ export async function ask(path, { method = "GET", json, form, signal } = {}) {
     if (answer.ok) return answer;
     const said = await wordsOf(answer);
     if (answer.status !== 401) throw troubleOf(answer, said);
-    if (used === key && !(await newKey(said.message))) {
+    if (used === key && !(await newKey(used !== null))) {
       throw new Trouble("key", "This server draws for those who have a key.");
     }
   }

@@ -17,16 +17,24 @@ export class Upscale {
     find("compare-edge").addEventListener("input", () => this.#edge());
   }
 
-  // Sizes above the first stage's, which draws from nothing.
   setModel(model) {
     this.model = model;
-    choices(find("upscale-size"), model.sizes.filter(([side]) => side > model.sides[0]), model.largest);
+    this.#offer(0);
+  }
+
+  // Sizes above the picture's, and above the first stage's, which draws from nothing.
+  #offer(side) {
+    const least = Math.max(side, this.model.sides[0]);
+    choices(find("upscale-size"), this.model.sizes.filter(([size]) => size > least), this.model.largest);
   }
 
   async take(blob, prompt = "") {
     const bitmap = await createImageBitmap(blob);
     const side = Math.max(bitmap.width, bitmap.height);
     bitmap.close();
+    const largest = this.model?.largest;
+    if (side >= largest) throw new Error(`This picture has a side of ${side} pixels; the largest drawn here has ${largest}.`);
+    if (this.model) this.#offer(side);
     this.blob = await png(await fitted(blob, side)); // on white, and without what a camera wrote
     see(find("upscale-picture"), this.blob);
     find("upscale-prompt").value = prompt;

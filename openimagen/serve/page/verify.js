@@ -48,7 +48,7 @@ function finding(kind, title, words, rows = []) {
 function marked(mark) {
   if (!mark) return finding("none", "No watermark found", "Not drawn here, smaller than a watermark can be, or changed so much that it was lost.");
   const model = mark.model ?? `number ${mark.model_number}`;
-  return finding("good", "Watermarked: drawn or changed by this program", "An invisible mark in the pixels says so. It survives small changes; like any mark, it can be forged.", [["Model", model], ["Seed, in short", mark.seed_number]]);
+  return finding("good", "Marked by this program: drawn or changed by it", "An invisible mark in the pixels says so. It survives small changes, and is no proof: whoever has the program can put one in.", [["Model", model], ["Seed, in short", mark.seed_number]]);
 }
 
 function signed(credentials = {}) {

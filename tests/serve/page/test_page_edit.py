@@ -153,6 +153,19 @@ def test_a_small_picture_is_made_large(visit: MakeVisit, red_apple: Path, tmp_pa
     assert np.abs(small - np.asarray(Image.open(red_apple))).mean() < 8
 
 
+def test_only_larger_sizes_are_offered(told: str, visit: MakeVisit, tmp_path: Path) -> None:
+    page = visit("upscale", address=told)
+    sizes, drop = page.locator("#upscale-size option"), page.locator("#upscale-drop input")
+    expect(sizes).to_have_text(["Large · 1024", "Medium · 256"])
+    for side in (1024, 256):
+        Image.new("RGB", (side, side // 2)).save(tmp_path / f"{side}.png")
+    drop.set_input_files(tmp_path / "1024.png")
+    expect(page.locator("#upscale-drop [role=alert]")).to_contain_text("a side of 1024 pixels")
+    expect(page.locator("#upscale-form")).to_be_hidden()
+    drop.set_input_files(tmp_path / "256.png")
+    expect(sizes).to_have_text(["Large · 1024"])
+
+
 def test_what_is_no_picture_is_said_to_be_none(visit: MakeVisit, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("no picture")
     (tmp_path / "a.png").write_bytes(b"\x89PNG no picture either")
@@ -198,7 +211,7 @@ def test_a_picture_is_verified(visit: MakeVisit, red_apple: Path, tmp_path: Path
     page.keyboard.press("5")
     page.locator("#verify-drop input").set_input_files(path)
     expect(titles).to_have_text(
-        ["Watermarked: drawn or changed by this program", "Signed, and unchanged since"]
+        ["Marked by this program: drawn or changed by it", "Signed, and unchanged since"]
     )
     body = b"tEXtComment\0mine"
     chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))

@@ -128,9 +128,11 @@ def test_a_key_is_asked_for_only_where_one_is_wanted(
     with listening(Service.of(ServeConfig(keys=path), emoji), lambda: engine) as address:
         page = visit(address=address, troubled=True)
         expect(page.locator("#key")).to_be_visible()
+        expect(page.locator("#key-why")).to_contain_text("Ask whoever runs it")
         page.locator("#key-text").fill("wrong")
         page.keyboard.press("Enter")
         expect(page.locator("#key-text")).to_have_value("")  # asked for again
+        expect(page.locator("#key-why")).to_contain_text("not known here")
         page.locator("#key-text").fill(key)
         page.keyboard.press("Enter")
         draw(page, "moon")
