@@ -1,5 +1,6 @@
-"""The transforms of the watermark: Haar wavelets, the cosine transform of small blocks, and what a
-picture's piece leaves when all that its surroundings explain is taken off.
+"""The transforms of the watermark: Haar wavelets, the cosine transform of small blocks, how a
+change becomes soft, large and whole, and what a picture's piece leaves when all that its
+surroundings explain is taken off.
 """
 
 from functools import cache
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -24,15 +26,6 @@ def haar(picture: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     a, b = picture[0::2, 0::2], picture[0::2, 1::2]
     c, d = picture[1::2, 0::2], picture[1::2, 1::2]
     return (a + b + c + d) / 2, (a - b + c - d) / 2, (a + b - c - d) / 2, (a - b - c + d) / 2
-
-
-def unhaar(ll: Floats, lh: Floats, hl: Floats, hh: Floats) -> Floats:
-    """The picture, [2h 2w], of which these are the Haar transform."""
-    h, w = ll.shape
-    picture = np.empty((2 * h, 2 * w), np.float32)
-    picture[0::2, 0::2], picture[0::2, 1::2] = (ll + lh + hl + hh) / 2, (ll - lh + hl - hh) / 2
-    picture[1::2, 0::2], picture[1::2, 1::2] = (ll + lh - hl - hh) / 2, (ll - lh - hl + hh) / 2
-    return picture
 
 
 @cache
@@ -54,6 +47,40 @@ def unblocks(cells: Floats) -> Floats:
     """[h, w, size, size] as [h*size, w*size]."""
     h, w, size, _ = cells.shape
     return cells.transpose(0, 2, 1, 3).reshape(h * size, w * size)
+
+
+def softened(plane: Floats) -> Floats:
+    """Without steps from one sample to the next: 1 4 6 4 1 along both axes; borders go on."""
+    for axis in (0, 1, 0, 1):
+        size = plane.shape[axis]
+        before = plane.take([0, *range(size - 1)], axis)
+        after = plane.take([*range(1, size), size - 1], axis)
+        plane = (before + 2 * plane + after) / 4
+    return plane
+
+
+def lowest_around(plane: Floats) -> Floats:
+    """Of each sample, the lowest of the 3 by 3 around it."""
+    h, w = plane.shape
+    padded = np.pad(plane, 1, mode="edge")
+    return np.min([padded[y : y + h, x : x + w] for y in range(3) for x in range(3)], 0)
+
+
+def enlarged(plane: Floats, times: int) -> Floats:
+    """So many times as large, smoothly, such that the means of its pieces are the plane again."""
+    if times == 1:
+        return plane
+    size = (plane.shape[1] * times, plane.shape[0] * times)
+    first = Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC)
+    missed = plane - np.asarray(first.reduce(times))
+    return np.asarray(Image.fromarray(plane + missed).resize(size, Image.Resampling.BICUBIC))
+
+
+def dithered(plane: Floats) -> npt.NDArray[np.int16]:
+    """As whole numbers, by thresholds spread evenly (Roberts' R2 sequence): no contours."""
+    down, across = (np.arange(size) for size in plane.shape)
+    thresholds = (down[:, None] * 0.5698402910 + across * 0.7548776662).astype(np.float32) % 1
+    return np.floor(plane + thresholds).astype(np.int16)
 
 
 def residual(luma: Floats) -> Floats:

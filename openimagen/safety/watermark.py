@@ -2,10 +2,11 @@
 
 Where it lies: the luma's Haar wavelets (down to cells of 8 samples), the cosine transform of each
 cell, there two middle waves for the bits and one for finding them again (pattern.py). How strong:
-as much as the cell hides, by its singular values (a single straight edge, which hides nothing, has
-but one). The writer reads what it wrote, also as a brighter picture would show it, and gives more
-where the picture speaks against it, less where it helps. Flat white stays white where the rest of
-the picture can carry the mark.
+as much as the cell and those around it hide, by their singular values (a single straight edge,
+which hides nothing, has but one); elsewhere as little as the picture needs, and soft: no steps
+between cells or samples. The writer reads what it wrote, also as a brighter picture would show it,
+and gives more where the picture speaks against it, less where it helps. Flat white stays white
+where the rest of the picture can carry the mark.
 """
 
 import hashlib
@@ -22,10 +23,13 @@ from openimagen.safety.transforms import (
     Floats,
     blocks,
     cosines,
+    dithered,
+    enlarged,
     haar,
+    lowest_around,
     residual,
+    softened,
     unblocks,
-    unhaar,
 )
 
 SMALLEST = 256  # pixels of the shorter side
@@ -33,15 +37,17 @@ SMALLEST_READ = 100  # pixels: of such a picture halved, and cropped
 LARGEST = 1024  # pixels of the shorter side: pictures of twice that are reduced before reading
 LONGEST = 2  # times the shorter side: of a longer picture the middle is read
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-STRENGTH, LEAST_STRENGTH = 0.75, 0.3  # levels, root mean square in a cell, of each wave
-HIDDEN = 0.002  # of the second singular value: strength that a cell's texture hides
+STRENGTH = 1.25  # levels, root mean square in a cell, of each wave before it is softened
+LARGE = 32  # pixels of a cell from which on less than that will do, if many cells are alive:
+ALIVE, LIVELY, FAINTEST = 0.3, 0.35, 0.3  # levels of deviation; share of the cells; of STRENGTH
+EDGE, TEXTURE = 0.002, 0.02  # of the second singular value: strength that a cell, its area hides
 MOST_STRENGTH = 5.0
 WHITE = 250  # level from which on a cell is white ground
 ENOUGH = 4 * CELLS * CELLS  # cells that are not white ground: with as many, white stays white
-MOST_CHANGE = 3  # levels of a pixel
+CHANGE, TEXTURE_CHANGE, MOST_CHANGE = 2.5, 0.08, 6  # levels: smooth, by texture, at most
 BRIGHTER = 1.2
 ROUNDS, MOST_GAIN = 4, 4.0
-NOISE = 3.1  # levels, root mean square: the most that is written (38.3 dB)
+NOISE = 3.0  # levels, root mean square: the most that is written (38.5 dB)
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -87,11 +93,8 @@ def embed(image: Image.Image, mark: Mark) -> Image.Image:
     picture = np.asarray(image)
     cell = cell_of(image.size)
     h, w = (side // cell * cell for side in picture.shape[:2])
-    change = change_for(low_colours(picture[:h, :w], cell // CELL), mark)
-    for _ in range(cell.bit_length() - CELL.bit_length()):
-        nothing = np.zeros_like(change)
-        change = unhaar(2 * change, nothing, nothing, nothing)
-    whole = np.rint(change).clip(-MOST_CHANGE, MOST_CHANGE).astype(np.int16)
+    change = change_for(low_colours(picture[:h, :w], cell // CELL), mark, cell)
+    whole = dithered(enlarged(change, cell // CELL)).clip(-MOST_CHANGE, MOST_CHANGE)
     return Image.fromarray(changed(picture, whole))
 
 
@@ -129,20 +132,20 @@ def on_white(picture: Bytes) -> Floats:
     return colours
 
 
-def change_for(low: Floats, mark: Mark) -> Floats:
-    """What is added to the low band's luma, [h w]."""
+def change_for(low: Floats, mark: Mark, cell: int) -> Floats:
+    """What is added to the low band's luma, [h w]; `cell` in pixels."""
     signs = lay_out(error_correction.encode(mark.model << 16 | mark.seed))
-    strength = strengths(low @ LUMA)
+    strength, most = strengths(low @ LUMA, cell)
     before = read_amounts(low, np.zeros_like(low[..., 0]))
     gain = np.ones_like(signs)
-    change = spread(signs * gain, strength)
+    change = spread(signs * gain, strength, most)
     after = read_amounts(low, change)
     answer = (after - before) * signs
     usual = np.median(answer, (1, 2), keepdims=True)
     answer = np.maximum(answer, 0.3 * usual)
     for _ in range(ROUNDS):
         gain = np.clip(gain + (usual - after * signs) / answer, 0, MOST_GAIN)
-        change = spread(signs * gain, strength)
+        change = spread(signs * gain, strength, most)
         noise = float(np.sqrt(np.mean(change**2)))
         if noise > NOISE:
             usual *= NOISE / noise
@@ -150,28 +153,37 @@ def change_for(low: Floats, mark: Mark) -> Floats:
     return change * min(1.0, NOISE / noise)
 
 
-def strengths(luma: Floats) -> Floats:
-    """How strong each cell's waves may be, [h/8 w/8]."""
+def strengths(luma: Floats, cell: int) -> tuple[Floats, Floats]:
+    """How strong each cell's waves may be, [h/8 w/8], and its most change in levels."""
     cells = blocks(luma, CELL)
     c = cosines(CELL)
     coefficients = (c @ cells @ c.T)[..., :4, :4].copy()
     coefficients[..., 0, 0] = 0
     second = np.linalg.svd(coefficients, compute_uv=False)[..., 1]
-    tiles = cells.shape[0] * cells.shape[1] / CELLS**2
-    least = np.clip(STRENGTH * (4 / tiles) ** 0.5, LEAST_STRENGTH, STRENGTH)
-    strength = np.minimum(least + HIDDEN * second, MOST_STRENGTH)
+    texture = lowest_around(second)
+    strength = least_strength(cells, cell) + EDGE * second + TEXTURE * texture
+    strength = np.minimum(strength, MOST_STRENGTH)
     white = cells.min((2, 3)) >= WHITE
     if (~white).sum() >= ENOUGH:
         strength[white] = 0
-    return strength
+    return strength, np.minimum(CHANGE + TEXTURE_CHANGE * texture, MOST_CHANGE)
 
 
-def spread(signs: Floats, strength: Floats) -> Floats:
+def least_strength(cells: Floats, cell: int) -> float:
+    """Of a cell that hides nothing; compression wipes dead flat cells, so those count for less."""
+    tiles = cells.shape[0] * cells.shape[1] / CELLS**2
+    alive = float((cells.std((2, 3)) >= ALIVE).mean())
+    part = max(FAINTEST, LIVELY / max(alive, LIVELY)) if cell >= LARGE else 1.0
+    return STRENGTH * part * min(1.0, (4 / tiles) ** 0.5)
+
+
+def spread(signs: Floats, strength: Floats, most: Floats) -> Floats:
     """The tile's signs [3 8 8], repeated over all cells [h w] with their strengths: [8h 8w]."""
     h, w = strength.shape
     rows, columns = np.arange(h)[:, None] % CELLS, np.arange(w) % CELLS
     cells = np.einsum("kyx,kij->yxij", signs[:, rows, columns], CELL * waves())
-    return unblocks(cells * strength[..., None, None])
+    soft = blocks(softened(unblocks(cells * strength[..., None, None])), CELL)
+    return unblocks(np.clip(soft, -most[..., None, None], most[..., None, None]))
 
 
 def read_amounts(low: Floats, change: Floats) -> Floats:
