@@ -155,7 +155,7 @@ def test_edit_draws_inside_the_mask_alone(apple: Path, tmp_path: Path) -> None:
 
 
 def test_known_pixels_are_exact_but_for_the_watermark(tmp_path: Path) -> None:
-    """At 256 pixels with the whole door on: three levels at most, and that it is the mark's."""
+    """At 256 pixels with the whole door on: six levels at most, and that it is the mark's."""
     picture = Image.effect_noise((256, 256), 60).convert("RGB").filter(ImageFilter.BoxBlur(3))
     picture.save(tmp_path / "photo.png")
     mask = Image.new("L", (256, 256), 0)
@@ -170,8 +170,8 @@ def test_known_pixels_are_exact_but_for_the_watermark(tmp_path: Path) -> None:
         np.asarray(Image.open(tmp_path / f"{n}.png")).astype(int) for n in names
     )
     assert (plain[:, 128:] == photo[:, 128:]).all() and (plain[:, :128] != photo[:, :128]).any()
-    assert 0 < abs(marked - photo)[:, 128:].max() <= 3
-    assert abs(marked - plain).max() <= 3
+    assert 0 < abs(marked - photo)[:, 128:].max() <= 6
+    assert abs(marked - plain).max() <= 6
     assert "marked by openimagen (emoji)" in run("verify", tmp_path / "marked.png").stdout
 
 

@@ -14,7 +14,7 @@ const MOST_PICTURES = 10;
 const STRENGTHS = { whole: 0.7, masked: 1 }; // until somebody moves the slider
 const HELP = {
   whole: "Nothing is painted: all of it may change. Little noise keeps the picture, much noise forgets it.",
-  masked: "Only what is painted is drawn anew; every other pixel stays as it is, but for the invisible watermark: 3 levels of 255 at most.",
+  masked: "Only what is painted is drawn anew; every other pixel stays as it is, but for the invisible watermark: 6 levels of 255 at most, 3 in smooth places.",
 };
 
 export class Edit {

@@ -98,7 +98,7 @@ def test_results_as_table_json_and_chart(tmp_path: Path) -> None:
         (["--invite", ""], 2, "a rater's name has 1 to 80 letters"),
         (["--invite", "ann", "--port", "0"], 2, "give --port"),
         (["--port", "BUSY"], 1, "Address already in use; choose another --port"),
-        (["--host", "no.such.host.invalid"], 1, "cannot serve at no.such.host.invalid:8001"),
+        (["--host", "no.such.host.invalid"], 2, "cannot serve at no.such.host.invalid: it"),
     ],
 )
 def test_wrong_requests_get_one_line(
