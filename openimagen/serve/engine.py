@@ -86,10 +86,12 @@ class Engine:
         return bool(self._workers) and not self.is_draining
 
     def start(self) -> None:
-        """Load what is otherwise loaded at the first picture, and start the workers.
+        """Load what is otherwise loaded at the first picture, and start the workers, once.
 
         Raises ValueError for a part of the door that is not installed.
         """
+        if self._workers:
+            return
         for imagen in self.imagens:
             imagen.door.get_ready()
             imagen.cascade.encode(["ready"])

@@ -69,13 +69,14 @@ class Unnamed:
 
 
 def replica(config: ServeConfig, lines: "Queue | None" = None) -> FastAPI:
-    """The application of one replica. It is made where it runs; the model is loaded at once."""
+    """The application of one replica. It is made where it runs, and draws at once."""
     log_as_json()
     if lines is not None:
         logging.basicConfig(handlers=[Forwarded(lines)], level=logging.WARNING, force=True)
     model = model_folder.read_model_file(model_folder.find_model(config.model)).model
     service = Service.of(config, model)
     engine = load(config.model_copy(update={"replicas": 1}))
+    engine.start()  # Ray sends requests to who is there, and knows of no /readyz
     app = build(service, lambda: engine)
     app.add_middleware(Unnamed)
     return app

@@ -188,6 +188,16 @@ def test_one_who_is_alone_is_told_of_nobody_before(engine: Engine) -> None:
     assert [event for event in events if isinstance(event, Queued)] == [Queued(0)]
 
 
+def test_how_long_one_waits_is_learnt_from_what_was_drawn(engine: Engine) -> None:
+    """The time that is foretold for a picture is what its like took."""
+    began = time.monotonic()
+    told(engine.submit([Order("fox", 0)]))
+    took = time.monotonic() - began
+    assert set(engine._line.pace) == {0, 1, 2} and min(engine._line.pace.values()) > 0
+    like = engine_module.job_of(engine.imagen.cascade, Order("fox", 1), 0, Ticket(1, int), "", 1e9)
+    assert 0 < engine._line.seconds(like) <= took * 1.01
+
+
 def test_who_waits_is_told_its_place(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     hold = Hold(monkeypatch)
     first = engine.submit([Order("fox", 0, size=16)], "a")
@@ -379,6 +389,12 @@ def test_draining_finishes_what_was_accepted_and_takes_no_more(
     too_soon, done, events = asyncio.run(drain())
     assert (too_soon, done) == (False, True)
     assert len(endings(events)) == 4 and not engine.is_ready
+
+
+def test_a_second_start_is_none(engine: Engine) -> None:
+    workers = [*engine._workers]
+    engine.start()
+    assert engine._workers == workers
 
 
 def test_stopping_drops_what_is_left(imagen: Imagen, monkeypatch: pytest.MonkeyPatch) -> None:

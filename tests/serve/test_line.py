@@ -191,7 +191,7 @@ def test_the_pace_is_learnt_from_calls() -> None:
     batch = line.take(2)
     for _ in range(5):
         line.learn(batch, 6.0)
-    assert line.pace == {0: pytest.approx(3.0)}
+    assert line.pace == {0: pytest.approx(3.0)}  # for each of two
     assert line.seconds(batch[0]) == pytest.approx((5 + 10) * 3.0)
 
 
