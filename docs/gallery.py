@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from openimagen import Imagen
-from openimagen.data.icons import STYLES
+from openimagen.data.icons import CORPUS, STYLES
 from openimagen.trace import Trace
 
 PROMPTS = (
@@ -40,7 +40,7 @@ def gallery(imagen: Imagen) -> Image.Image:
 
 def styles(imagen: Imagen) -> Image.Image:
     """A row for each prompt, a column for each style."""
-    names = {style: each.words for style, each in STYLES.items()}
+    names = {style: STYLES[style].words for style in CORPUS}
     page = Image.new("RGB", (MARGIN + len(names) * TILE, LABEL + len(STYLED) * TILE), "white")
     pen = ImageDraw.Draw(page)
     for row, prompt in enumerate(STYLED):

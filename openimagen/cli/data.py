@@ -14,7 +14,7 @@ from openimagen.cli.commands import Device, Json, data_app
 def icons(
     out: Annotated[Path, typer.Argument(help="Folder for the pictures.")],
     styles: Annotated[
-        str | None, typer.Option(help="Comma-separated sets; all ten if left out.")
+        str | None, typer.Option(help="Comma-separated sets; the corpus's ten if left out.")
     ] = None,
     source: Annotated[
         Path | None, typer.Option(help="A tarball of @iconify/json, or a folder of set tarballs.")

@@ -19,13 +19,15 @@ class Style:
     """One set: its package at a pinned version, and how a caption calls its look.
 
     `side` is what its pictures measure, None if they are vectors. Of a set that has everything in
-    several ways, `suffix` is what the names of those that are taken end in.
+    several ways, `suffix` is what the names of those that are taken end in. One that is no part of
+    the `corpus` is for trying what a model makes of pictures that are new to it.
     """
 
     package: str
     words: str
     side: int | None = None
     suffix: str = ""
+    corpus: bool = True
 
 
 STYLES = {
@@ -39,7 +41,11 @@ STYLES = {
     "flat-color-icons": Style("@iconify-json/flat-color-icons@1.2.3", "flat colour icon style"),
     "meteocons": Style("@iconify-json/meteocons@1.2.4", "weather icon style", suffix="-fill"),
     "fluent-emoji-3d": Style("@lobehub/fluent-emoji-3d@1.1.0", "3D render style", side=256),
+    "streamline-kameleon-color": Style(
+        "@iconify-json/streamline-kameleon-color@1.2.2", "kameleon style", corpus=False
+    ),
 }
+CORPUS = tuple(style for style, each in STYLES.items() if each.corpus)
 LABELS = "emojibase-data@17.0.0"
 ANIMATION = "<animate"
 

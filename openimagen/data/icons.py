@@ -19,10 +19,10 @@ from pathlib import Path
 from PIL import Image
 
 from openimagen.data.icon_names import Labels, group_of, is_pictorial, plain
-from openimagen.data.icon_packages import LABELS, STYLES, IconSet, Style, read_packages
+from openimagen.data.icon_packages import CORPUS, LABELS, STYLES, IconSet, Style, read_packages
 from openimagen.data.nouns import article, is_countable
 
-__all__ = ["STYLES", "Icon", "Report", "Style", "build", "captions"]
+__all__ = ["CORPUS", "STYLES", "Icon", "Report", "Style", "build", "captions"]
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def build(
     """
     if find_spec("resvg_py") is None:
         raise ValueError("drawing icons needs resvg: pip install 'openimagen[icons]'")
-    styles = list(STYLES if styles is None else dict.fromkeys(styles))
+    styles = list(CORPUS if styles is None else dict.fromkeys(styles))
     if unknown := sorted(set(styles) - set(STYLES)):
         raise ValueError(f"no such style: {', '.join(unknown)}; choose from {', '.join(STYLES)}")
     sets, labels = read_packages(styles, source, out / ".sources")

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict
 
 from openimagen.config import SamplerName
-from openimagen.data.icon_packages import STYLES
+from openimagen.data.icon_packages import CORPUS, STYLES
 from openimagen.serve.description import may_answer
 from openimagen.serve.service import Service, caller, service_of
 
@@ -58,8 +58,8 @@ class ModelList(BaseModel):
 
 def styles_of(name: str) -> list[StyleCard]:
     """The styles that a model was trained to tell apart; none are known of others than ours."""
-    known = STYLES if name == ICONS else {}
-    return [StyleCard(name=key, words=style.words) for key, style in known.items()]
+    known = CORPUS if name == ICONS else ()
+    return [StyleCard(name=style, words=STYLES[style].words) for style in known]
 
 
 def card(service: Service) -> ModelCard:

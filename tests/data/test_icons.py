@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from openimagen.data import icons
 from openimagen.data.folder import read_folder
+from openimagen.data.icon_names import Labels
+from openimagen.data.icon_packages import IconSet
 from openimagen.data.icons import Icon, build, captions
 from tests.data.icon_files import LABELS, RED, pack, parts, rows, tarball_of
 
@@ -71,6 +74,22 @@ def test_pictures_are_chosen_and_named_by_the_rule(source: Path, out: Path) -> N
     assert sorted(file.relative_to(out).as_posix() for file in out.rglob("*.png")) == sorted(
         EXPECTED
     )
+
+
+def test_what_is_not_of_the_corpus_is_drawn_on_demand_alone(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[list[str]]()
+
+    def spy(styles: list[str], source: Path | None, cache: Path) -> tuple[list[IconSet], Labels]:
+        asked.append(styles)
+        return [], Labels([])
+
+    monkeypatch.setattr(icons, "read_packages", spy)
+    build(out)
+    build(out, styles=["streamline-kameleon-color"])
+    assert len(asked[0]) == 10 and asked[1] == ["streamline-kameleon-color"]
+    assert not {*asked[0]} & {*asked[1]}
 
 
 def test_our_own_reader_reads_it(source: Path, out: Path) -> None:
