@@ -27,8 +27,11 @@ KINDS = ["ddp", "fsdp"]
 
 
 def planned(recipe: Recipe, **settings: object) -> Recipe:
-    """Five examples a step, which two ranks cannot share evenly."""
-    settings = {"batch": 5, "images": 45} | settings
+    """Five examples a step, which two ranks cannot share evenly.
+
+    Of seeds 0 to 3, rounding grows a thousandfold in five steps with the first alone.
+    """
+    settings = {"batch": 5, "images": 45, "seed": 1} | settings
     return override(recipe, [f"train.base.{key}={value}" for key, value in settings.items()])
 
 

@@ -86,7 +86,7 @@ def test_the_settings_reach_the_server(visit: MakeVisit) -> None:
     page = ready(visit())
     page.locator("#settings-open").click()
     page.locator("#steps").fill("3")
-    page.locator("#guidance").fill("2")
+    page.locator("#guidance").fill("3")
     page.locator("#negative").fill("blue")
     page.locator("#sampler").select_option("heun")
     page.locator("#transparent").click()
@@ -98,7 +98,7 @@ def test_the_settings_reach_the_server(visit: MakeVisit) -> None:
     seed = int(page.locator("#seed").input_value())
     assert said == {
         **{"model": "emoji", "prompt": "fox, in noto style", "n": 1, "size": "64x64", "seed": seed},
-        **{"steps": [3, 1, 1], "guidance": [2, 1, 1], "negative_prompt": "blue"},
+        **{"steps": [3, 1, 1], "guidance": [3, 1, 1], "negative_prompt": "blue"},
         **{"sampler": "heun", "background": "transparent", "output_format": "webp"},
         **{"stream": True, "progress": True, "partial_images": 3},
     }
