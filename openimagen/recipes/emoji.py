@@ -7,7 +7,9 @@ Hardware:  one H200 (21 GB of it) and 16 cores for the base; the upscalers are c
 Time:      the base 8 minutes, of which 2 are torch.compile's: 6,200 images a second; on two
            CPU cores, 12 a second. The upscalers that ship took 50 CPU-minutes.
 Cost:      half a dollar at 4 dollars an hour.
-Score:     SCORE
+Score:     R@1 0.75 over 200 names that it saw, where real icons of another style get 0.65;
+           0.37 (0.69) over names in styles new to them; unseen colours 0.90, counts 0.80,
+           positions 0.17.
 """
 
 from openimagen.config import (
