@@ -1,9 +1,9 @@
-# make image PROMPT="a cherry tree in blossom"   draw a picture
+# make image PROMPT="a red bicycle"   draw a picture
 # make test                                      lint, types, import floors, tests
 # Each sets itself up in .venv at its first run.
 
 PYTHON ?= python3.11
-PROMPT ?= a cherry tree in blossom
+PROMPT ?= a red bicycle
 SIZE ?= 1024
 SEED ?= 0
 BIN := .venv/bin

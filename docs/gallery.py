@@ -20,7 +20,7 @@ PROMPTS = (
     "a star on a blue background", "a blue fish above a red car",
 )  # fmt: skip
 STYLED = ("a rocket", "an elephant", "a strawberry")  # each in all styles
-COLUMNS, TILE, LABEL, MARGIN = 6, 256, 28, 120
+COLUMNS, TILE, SMALL, LABEL, MARGIN = 6, 256, 152, 28, 120
 IMAGES = Path(__file__).parent / "images"
 
 
@@ -40,25 +40,25 @@ def gallery(imagen: Imagen) -> Image.Image:
 
 def styles(imagen: Imagen) -> Image.Image:
     """A row for each prompt, a column for each style."""
-    names = {style: STYLES[style].words for style in CORPUS}
-    page = Image.new("RGB", (MARGIN + len(names) * TILE, LABEL + len(STYLED) * TILE), "white")
+    names = [STYLES[style].words for style in CORPUS]
+    page = Image.new("RGB", (MARGIN + len(names) * SMALL, LABEL + len(STYLED) * SMALL), "white")
     pen = ImageDraw.Draw(page)
     for row, prompt in enumerate(STYLED):
-        y = LABEL + row * TILE
-        pen.text((MARGIN // 2, y + TILE // 2), prompt, "black", font_size=16, anchor="mm")
-        wishes = [f"{prompt}, in {words}" for words in names.values()]
-        for column, picture in enumerate(drawn(imagen, wishes)):
-            page.paste(picture, (MARGIN + column * TILE, y))
-    for column, words in enumerate(names.values()):
-        middle = MARGIN + column * TILE + TILE // 2, LABEL // 2
-        pen.text(middle, words, "black", font_size=16, anchor="mm")
+        y = LABEL + row * SMALL
+        pen.text((MARGIN // 2, y + SMALL // 2), prompt, "black", font_size=16, anchor="mm")
+        wishes = [f"{prompt}, in {words}" for words in names]
+        for column, picture in enumerate(drawn(imagen, wishes, SMALL)):
+            page.paste(picture, (MARGIN + column * SMALL, y))
+    for column, words in enumerate(names):
+        middle = MARGIN + column * SMALL + SMALL // 2, LABEL // 2
+        pen.text(middle, words, "black", font_size=14, anchor="mm")
     return page
 
 
-def drawn(imagen: Imagen, prompts: Sequence[str]) -> list[Image.Image]:
+def drawn(imagen: Imagen, prompts: Sequence[str], side: int = TILE) -> list[Image.Image]:
     """The pictures of the last stage, as tiles."""
     pictures = imagen(list(prompts), seed=0).images
-    return [picture.resize((TILE, TILE), Image.Resampling.BOX) for picture in pictures]
+    return [picture.resize((side, side), Image.Resampling.BOX) for picture in pictures]
 
 
 if __name__ == "__main__":
