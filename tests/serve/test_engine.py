@@ -15,16 +15,7 @@ from openimagen.door import Refused, Safety
 from openimagen.imagen import Imagen
 from openimagen.serve import engine as engine_module
 from openimagen.serve.engine import Engine
-from openimagen.serve.orders import (
-    Busy,
-    Event,
-    Failed,
-    Finished,
-    Order,
-    Preview,
-    Queued,
-    Source,
-)
+from openimagen.serve.orders import Busy, Event, Failed, Finished, Order, Preview, Queued, Source
 from openimagen.serve.ticket import Ticket
 
 PLAIN = Safety(watermark=False, credentials=False, picture_filter=False)

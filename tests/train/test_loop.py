@@ -104,7 +104,6 @@ def test_a_compiled_network_is_shown_texts_of_one_length(
 
     def spy(net: nn.Module, stage: StageConfig, noised: Noised) -> Tensor:
         lengths.append(noised.text.mask.shape[1])
-        assert not noised.text.mask[:, encoder(batch.captions).mask.shape[1] :].any()
         return noised.t * sum(weight.sum() for weight in net.parameters())  # compiles nothing
 
     train_step(new_trainee(compile=compiled), batch, encoder, spy)
