@@ -4,7 +4,7 @@ Command:   openimagen train dreambooth --data pictures --out runs/zorb --stage b
            Caption the pictures with a word that means nothing yet, "a zorb toy", and name what the
            model should still draw: --set 'train.base.prior.prompts=["a toy", "a robot"]'
 Hardware:  two CPU cores.
-Time:      6,000 images, 3 CPU-minutes; half a minute for the 64 pictures drawn beforehand.
+Time:      6,000 images, 8 CPU-minutes; half a minute for the 64 pictures drawn beforehand.
 Cost:      a cent of a rented machine.
 Score:     see own_folder; previews draw your captions and the prompts in turn.
 """
