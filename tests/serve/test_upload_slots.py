@@ -136,8 +136,10 @@ def test_uploads_that_wait_to_be_decoded_hold_their_slots_and_no_memory(
     server: Uploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body, turn, decoded = body_of(SIDE), threading.Event(), list[int]()
+    begun = threading.Semaphore(0)
 
     def decode(data: bytes, **_: object) -> Image.Image:
+        begun.release()
         turn.wait(20)
         decoded.append(len(data))
         return Image.new("RGB", (8, 8))
@@ -145,14 +147,17 @@ def test_uploads_that_wait_to_be_decoded_hold_their_slots_and_no_memory(
     monkeypatch.setattr(forms, "picture_of", decode)
     peak()
     before = peak()
-    waiting = [server.begin(who, body) for who in ("ann",) * 4 + ("ben",) * 2 + ("cat", "dan")]
+    waiting = [server.begin("ann", body) for _ in range(DECODING)]
+    assert all(begun.acquire(timeout=20) for _ in range(DECODING))
+    others = ("ann",) * (4 - DECODING) + ("ben",) * 2 + ("cat", "dan")
+    waiting += [server.begin(who, body) for who in others]
     server.wait_until_held(SLOTS)
     status, said = answer_of(server.begin("eve", SMALL))
     assert status == 429 and b"uploads_full" in said
     time.sleep(0.2)  # until all of it has come
     assert peak() - before < (DECODING + 1) * len(body)  # those that are decoded
     waiting.pop().close()
-    time.sleep(0.2)
+    time.sleep(1)  # until the server has seen it
     turn.set()
     server.wait_until_held(0)
     assert [answer_of(connection)[0] for connection in waiting] == [200] * (SLOTS - 1)
