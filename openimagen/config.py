@@ -290,12 +290,30 @@ class Illustrations(Config):
     """
 
     scenes: Share = 0.5  # several things, or one in another colour or size
+    counting: Natural = 24  # how often each kind of scene comes, beside the others
+    colors: Natural = 26
+    two_object: Natural = 12
+    position: Natural = 26
+    color_attr: Natural = 12
+    common: Share = 0.5  # of the things in scenes, those that the sets draw alike
     grounds: Share = 0.25  # on colours that the caption names, instead of white
     main: str = "fluent-emoji"  # the style of a wish that names none
     main_share: Share = 0.45  # of examples in this style; the others share the rest by their icons
     named_main: Share = 0.3  # of those in the main style, whose caption names it
     named: Share = 0.85  # of those in other styles
     crops: Positive = 1  # that many examples in a row are cut from one picture
+
+    @model_validator(mode="after")
+    def _has_a_kind(self) -> "Illustrations":
+        if self.scenes and not any(self.kinds.values()):
+            raise ValueError("scenes of no kind: give counting, position ... more than 0")
+        return self
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """How often each kind of scene comes, by GenEval's names."""
+        names = ("counting", "colors", "two_object", "position", "color_attr")
+        return {name: getattr(self, name) for name in names}
 
 
 class TrainConfig(Config):
@@ -315,6 +333,8 @@ class TrainConfig(Config):
     spike: Annotated[float, Field(gt=1)] | None = 10.0
     ema_images: Positive = 50_000  # time constant of the average, never over a tenth of the run
     text_drop: Share = 0.1
+    # of texts that are not pooled into the time embedding: what they say must be attended to
+    pool_drop: Share = 0.0
     illustrations: Illustrations | None = None  # None: the pictures as they are
     crop: Positive | None = None  # super-resolution trains on crops of this side, in output pixels
     # super-resolution: pictures below have the faults of drawn ones, the more the noisier they are

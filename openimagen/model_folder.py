@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
+from openimagen import eight_bits
 from openimagen.cascade import Cascade, Stage
 from openimagen.config import Config, ModelConfig, UNetConfig
 from openimagen.unet import UNet
@@ -42,6 +43,8 @@ class ModelFile(Config):
 
 def save(cascade: Cascade, folder: Path, dtype: torch.dtype | None = None) -> None:
     """Write the cascade's trained stages and its `model.json`; weights in `dtype` if given.
+
+    torch.int8 is `eight_bits.pack`.
 
     Whole or invisible: weights have their hash in their names, so that none replaces another;
     `model.json`, renamed into place, turns to the new ones. Those it named before are deleted, and
@@ -83,11 +86,12 @@ def _is_plain(file: str) -> bool:
 
 
 def _as_blob(net: UNet, dtype: torch.dtype | None) -> bytes:
-    state = {
-        key: tensor.to("cpu", dtype or tensor.dtype).contiguous()
-        for key, tensor in net.state_dict().items()
-    }
-    return save_tensors(state)
+    state = {name: tensor.cpu() for name, tensor in net.state_dict().items()}
+    if dtype == torch.int8:
+        state = eight_bits.pack(state)
+    elif dtype is not None:
+        state = {name: tensor.to(dtype) for name, tensor in state.items()}
+    return save_tensors({name: tensor.contiguous() for name, tensor in state.items()})
 
 
 def _save(name: str, blob: bytes, folder: Path, written: Mapping[str, WeightsFile]) -> WeightsFile:
@@ -173,14 +177,14 @@ def _load_net(config: UNetConfig, folder: Path, file: WeightsFile) -> UNet:
             "restore it from where the model came from"
         )
     try:
-        state = {name: tensor.float() for name, tensor in load_tensors(blob).items()}
+        stored = load_tensors(blob)
     except (SafetensorError, KeyError, ValueError, RuntimeError):
         raise ValueError(f"{path} is no safetensors file; nothing else is read") from None
     try:
         with torch.device("meta"):
             net = UNet(config)
-        net.load_state_dict(state, assign=True)
-    except (RuntimeError, TypeError, ValueError):
+        net.load_state_dict(eight_bits.unpack(stored), assign=True)
+    except (KeyError, RuntimeError, TypeError, ValueError):
         raise ValueError(f"{path} does not fit the network that model.json describes") from None
     return net.eval().requires_grad_(False)
 

@@ -7,7 +7,7 @@ a network sees a noisy picture, its log-SNR, text and perhaps the picture of the
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -233,10 +233,15 @@ class UNet(nn.Module):
         text: TextContext | tuple[Tensor, Tensor],
         lowres: Float[Tensor, "b 3 h_low w_low"] | None = None,
         aug_log_snr: Float[Tensor, "b"] | None = None,
+        pooled: Bool[Tensor, "b"] | None = None,
     ) -> Float[Tensor, "b 3 h w"]:
-        """Estimate what the wrapper asks for (eps, x0, v ...) from z at log_snr."""
+        """Estimate what the wrapper asks for (eps, x0, v ...) from z at log_snr.
+
+        `pooled`: pictures whose pooled text joins the time embedding; None: all.
+        """
         text = text if isinstance(text, TextContext) else self.read(text)
-        cond = self.embed_log_snr(log_snr) + text.pooled
+        said = text.pooled if pooled is None else text.pooled.masked_fill(~pooled[:, None], 0)
+        cond = self.embed_log_snr(log_snr) + said
         if self.embed_aug is not None:
             if lowres is None or aug_log_snr is None:
                 raise ValueError("a super-resolution network needs lowres and aug_log_snr")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from safetensors.torch import save as save_tensors
 
 from openimagen import model_folder
 from openimagen.cascade import Cascade, Stage
@@ -73,6 +74,27 @@ def test_bfloat16_weights_load_as_their_rounded_values(tiny: Cascade, tmp_path: 
         for key, weight in theirs.items():
             assert torch.equal(loaded[name][key], weight.bfloat16().float())
     assert next(tiny.stages[0].trained().parameters()).dtype == torch.float32  # left alone
+
+
+def test_weights_in_eight_bits_load_as_numbers_near_them(tiny: Cascade, tmp_path: Path) -> None:
+    save(tiny, tmp_path, torch.int8)
+    large = 0
+    for name, ours in weights_of(load(tmp_path)).items():
+        for key, weight in weights_of(tiny)[name].items():
+            assert ours[key].shape == weight.shape
+            step = weight.abs().max().item() / 127
+            torch.testing.assert_close(ours[key], weight, rtol=1e-2, atol=0.51 * step)
+            large += not torch.equal(ours[key], weight.bfloat16().float())
+    assert large
+
+
+def test_eight_bits_without_their_scales_are_refused(tiny: Cascade, tmp_path: Path) -> None:
+    save(tiny, tmp_path, torch.int8)
+    tensors = load_file(weights_file(tmp_path, "base"))
+    lost = next(name for name in tensors if name.endswith(".scale"))
+    replace_weights(tmp_path, "base", save_tensors({n: t for n, t in tensors.items() if n != lost}))
+    with pytest.raises(ValueError, match="does not fit the network"):
+        load(tmp_path)
 
 
 def test_networks_in_channels_last_order_are_saved_the_same(tiny: Cascade, tmp_path: Path) -> None:

@@ -66,8 +66,10 @@ def run(
     text: TextContext | TextEmbedding = TEXT,
     lowres: Tensor = LOWRES,
     aug: Tensor = AUG,
+    pooled: Tensor | None = None,
 ) -> Tensor:
-    return net(z, log_snr, text, lowres, aug) if net.config.lowres else net(z, log_snr, text)
+    low = (lowres, aug) if net.config.lowres else (None, None)
+    return net(z, log_snr, text, *low, pooled)
 
 
 def differs(a: Tensor, b: Tensor) -> Tensor:
@@ -310,6 +312,10 @@ def test_text_enters_twice(config: UNetConfig, make_net: MakeNet) -> None:
     pooled = run(net, text=context._replace(pooled=other.pooled))
     attended = run(net, text=context._replace(keys_values=other.keys_values))
     assert differs(pooled, run(net)).any() and differs(attended, run(net)).any()
+    without = run(net, text=context._replace(pooled=0 * context.pooled))
+    some = torch.tensor([True, False, True])
+    expected = torch.where(some[:, None, None, None], run(net), without)
+    torch.testing.assert_close(run(net, pooled=some), expected, atol=1e-5, rtol=1e-5)
 
 
 @NETS

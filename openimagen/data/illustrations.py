@@ -35,8 +35,6 @@ from openimagen.data.wording import (
 )
 
 THINGS = {"animals-nature", "food-drink", "travel-places", "activities", "objects"}
-KINDS = {"counting": 24, "colors": 26, "two_object": 12, "position": 26, "color_attr": 12}
-COMMON = 0.5  # of the things in scenes that are of OBJECTS, which sets draw alike
 SIZED, PUT_INSIDE = 0.2, 0.1  # of two things, and of relations
 GRADIENT = 0.3  # of named grounds
 CALLED = {icon: word for word, icon in OBJECTS.items()}
@@ -164,7 +162,8 @@ class Lessons:
         return {self.plan.main: self.plan.main_share} | shares
 
     def _scene(self, things: Mapping[str, int], rng: random.Random) -> Scene:
-        kind = rng.choices([*KINDS], [*KINDS.values()])[0]
+        kinds = self.plan.kinds
+        kind = rng.choices([*kinds], [*kinds.values()])[0]
         coloured = kind in ("colors", "color_attr")
         names = [
             name
@@ -176,7 +175,8 @@ class Lessons:
         common = [name for name in names if name in OBJECTS]
         while True:
             pair = [
-                rng.choice(common if common and rng.random() < COMMON else names) for _ in range(2)
+                rng.choice(common if common and rng.random() < self.plan.common else names)
+                for _ in range(2)
             ]
             if pair[0] != pair[1]:
                 scene = _varied(random_scene(kind, pair, rng), rng)

@@ -57,7 +57,7 @@ def _noised(examples: Sequence[Example], trainee: Trainee, encoder: Encoder) -> 
     """PAIRS of the examples in turn, at noise levels spread over the schedule, no text dropped."""
     every = range(PAIRS)
     some = [examples[number % len(examples)] for number in every]
-    plan = trainee.train.model_copy(update={"seed": NOISE_SEED, "text_drop": 0.0})
+    plan = trainee.train.model_copy(update={"seed": NOISE_SEED, "text_drop": 0.0, "pool_drop": 0.0})
     text = encoder([example.caption for example in some]).to(trainee.device, torch.float32)
     image = torch.stack([example.image for example in some])
     return prepare(trainee.config, plan, image, text, trainee.scale, Share(every, every))

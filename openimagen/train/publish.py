@@ -18,7 +18,7 @@ from openimagen.unet import UNet
 
 
 def publish(recipe: Recipe, sources: dict[str, Path], out: Path) -> None:
-    """Write the recipe's model to `out` in bfloat16, each stage's weights from its model folder.
+    """Write the recipe's model to `out` in eight bits, each stage's weights from its model folder.
 
     Sampling settings are the recipe's as it is now. Raises ValueError for a stage without source,
     a source without the stage's weights, or weights of another network than the recipe's.
@@ -29,7 +29,7 @@ def publish(recipe: Recipe, sources: dict[str, Path], out: Path) -> None:
     stages = [
         Stage(config, _weights(config, sources[config.name])) for config in recipe.model.stages
     ]
-    model_folder.save(Cascade(recipe.model, stages), out, torch.bfloat16)
+    model_folder.save(Cascade(recipe.model, stages), out, torch.int8)
 
 
 def _weights(config: StageConfig, folder: Path) -> UNet:

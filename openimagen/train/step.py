@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
@@ -41,6 +41,7 @@ class Noised:
     text: TextEmbedding
     lowres: Float[Tensor, "b 3 h_low w_low"] | None = None
     aug_log_snr: Float[Tensor, "b"] | None = None
+    pooled: Bool[Tensor, "b"] | None = None  # whose text is pooled; None: all
 
     def part(self, number: int, parts: int) -> "Noised":
         """The `number`-th of `parts` slices of the batch."""
@@ -48,7 +49,7 @@ class Noised:
         def cut(tensor: Tensor) -> Tensor:
             return tensor.tensor_split(parts)[number]
 
-        low, aug = self.lowres, self.aug_log_snr
+        low, aug, pooled = self.lowres, self.aug_log_snr, self.pooled
         return Noised(
             cut(self.x),
             cut(self.eps),
@@ -57,6 +58,7 @@ class Noised:
             TextEmbedding(cut(self.text.tokens), cut(self.text.mask)),
             None if low is None else cut(low),
             None if aug is None else cut(aug),
+            None if pooled is None else cut(pooled),
         )
 
 
@@ -87,14 +89,15 @@ def prepare(
     t = (uniform() + place) / len(batch)
     log_snr = log_snr_at(stage.diffusion.schedule, t)
     text = text.drop(uniform() < train.text_drop)
+    pooled = uniform() >= train.pool_drop if train.pool_drop else None
     if not stage.unet.lowres:
-        return Noised(x, noise.draw(*x.shape[1:]), t, log_snr, text)
+        return Noised(x, noise.draw(*x.shape[1:]), t, log_snr, text, pooled=pooled)
     lowres, level = avg_pool2d(x, scale), uniform()  # a level per picture
     if train.rough:
         lowres = rough(lowres, level, noise.draw(FAULTS, *lowres.shape[2:]))
     aug_log_snr = augmentation_log_snr(stage.diffusion, level)
     lowres = add_noise(lowres, noise.draw(*lowres.shape[1:]), aug_log_snr)
-    return Noised(x, noise.draw(*x.shape[1:]), t, log_snr, text, lowres, aug_log_snr)
+    return Noised(x, noise.draw(*x.shape[1:]), t, log_snr, text, lowres, aug_log_snr, pooled)
 
 
 def seed_of(*numbers: int) -> int:
@@ -107,7 +110,7 @@ def loss_of(net: nn.Module, stage: StageConfig, noised: Noised) -> Float[Tensor,
     z = add_noise(noised.x, noised.eps, noised.log_snr)
     c_in = preconditioning(stage.diffusion, noised.log_snr).c_in
     z = (c_in * z).contiguous(memory_format=torch.channels_last)
-    output = net(z, noised.log_snr, noised.text, noised.lowres, noised.aug_log_snr)
+    output = net(z, noised.log_snr, noised.text, noised.lowres, noised.aug_log_snr, noised.pooled)
     return diffusion_loss(stage.diffusion, output, noised.x, noised.eps, noised.log_snr)
 
 

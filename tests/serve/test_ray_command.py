@@ -28,7 +28,7 @@ def test_sigterm_loses_no_accepted_request() -> None:
         assert kinds.count("image_generation.completed") == 8 and "error" not in kinds
         assert len(plain.result(60)) == 8
         _, log = server.process.communicate(timeout=60)
-        assert server.process.returncode == 0
+        assert server.process.returncode == 0, log
     lines = [json.loads(line) for line in log.splitlines()]  # all of it, of the replica too
     names = [line["event"] for line in lines if line["level"] == "info"]
     assert [name for name in names if name != "request"] == ["ready", "draining"]

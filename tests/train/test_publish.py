@@ -1,4 +1,4 @@
-"""Several runs of one recipe become one model, in the weights' own words rounded to bfloat16."""
+"""Several runs of one recipe become one model, in the weights' own words rounded to eight bits."""
 
 import copy
 from pathlib import Path
@@ -9,6 +9,7 @@ import torch
 from openimagen import model_folder
 from openimagen.cascade import Cascade, Stage
 from openimagen.config import Recipe, TrainConfig
+from openimagen.eight_bits import pack, unpack
 from openimagen.train.publish import publish
 
 
@@ -38,7 +39,7 @@ def test_each_stage_comes_from_the_run_named_for_it(tiny: Cascade, tmp_path: Pat
     published = model_folder.load(tmp_path / "out")
     assert published.config == tiny.config
     for ours, theirs in zip(published.stages, tiny.stages, strict=True):
-        rounded = {k: v.bfloat16().float() for k, v in theirs.trained().state_dict().items()}
+        rounded = unpack(pack(theirs.trained().state_dict()))
         torch.testing.assert_close(ours.trained().state_dict(), rounded, rtol=0, atol=0)
 
 

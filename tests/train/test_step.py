@@ -79,6 +79,15 @@ def test_a_tenth_of_the_texts_is_dropped() -> None:
     assert (prepared(100, text_drop=1).text.tokens == 0).all()
 
 
+def test_so_many_texts_are_not_pooled() -> None:
+    noised = prepared(4000, text_drop=0, pool_drop=0.3)
+    assert noised.pooled is not None and noised.text.tokens.eq(1).all()
+    assert abs(noised.pooled.float().mean().item() - 0.7) < 4 * math.sqrt(0.21 / 4000)
+    assert prepared(9).pooled is None
+    all_dropped = prepared(9, pool_drop=1).pooled
+    assert all_dropped is not None and not all_dropped.any()
+
+
 def test_noise_is_normal_and_the_step_s_own() -> None:
     noised = prepared(64, side=16)
     assert abs(noised.eps.mean().item()) < 0.02 and abs(noised.eps.std().item() - 1) < 0.02
@@ -116,19 +125,26 @@ def test_faults_are_as_strong_as_the_noise_on_the_picture_below() -> None:
 
 
 def test_parts_make_up_the_batch() -> None:
-    whole = prepared(7, side=4, lowres=True, text_drop=0.5)
+    whole = prepared(7, side=4, lowres=True, text_drop=0.5, pool_drop=0.5)
     assert_together([whole.part(number, 3) for number in range(3)], whole)
 
 
 def test_an_example_s_randomness_does_not_depend_on_how_its_batch_is_shared() -> None:
-    how = {"side": 4, "lowres": True, "rough": True, "text_drop": 0.5, "start": 21}
+    how = {
+        "side": 4,
+        "lowres": True,
+        "rough": True,
+        "text_drop": 0.5,
+        "pool_drop": 0.5,
+        "start": 21,
+    }
     parts = [prepared(7, mine=mine, **how) for mine in (slice(3), slice(3, 5), slice(5, 7))]
     assert_together(parts, prepared(7, **how))
 
 
 def assert_together(parts: list[Noised], whole: Noised) -> None:
     assert [len(part.x) for part in parts] == [3, 2, 2]
-    for name in ("x", "eps", "log_snr", "lowres", "aug_log_snr"):
+    for name in ("x", "eps", "log_snr", "lowres", "aug_log_snr", "pooled"):
         assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))
     for index in range(2):
         assert torch.equal(torch.cat([part.text[index] for part in parts]), whole.text[index])
