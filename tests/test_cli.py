@@ -372,3 +372,16 @@ def test_sigterm_where_nothing_is_to_be_saved_ends_a_run_as_well(
     assert capfd.readouterr().err == f"openimagen: {said}\n"
     assert signal.getsignal(signal.SIGTERM) is before
     assert run(*words, "--stage", "base", *["--resume"] * ("resume" in said)).exit_code == 0
+
+
+@pytest.mark.parametrize("words", [("data", "icons"), ("evaluate", "bias", "tiny", "--out")])
+def test_a_file_where_a_folder_is_wanted_is_told_in_one_line(
+    tmp_path: Path, tiny_folder: Path, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    named = [tiny_folder if word == "tiny" else word for word in words]
+    for where in ("file", "file/below"):
+        result = run(*named, tmp_path / where)
+        assert result.exit_code == 2 and result.stderr.count("\n") == 1
+        assert "is, or lies in, a file: name a folder" in result.stderr
+    assert (tmp_path / "file").read_text() == "mine"

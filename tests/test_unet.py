@@ -49,8 +49,10 @@ EFFICIENT = UNetConfig(
 CROSS = EFFICIENT.model_copy(update={"attention": ("none", "cross"), "attend": "level"})
 PLACED = EFFICIENT.model_copy(update={"position_side": 8})
 FINE = EFFICIENT.model_copy(update={"fine": 4, "norm": "pixel"})
+READING = EFFICIENT.model_copy(update={"text_layers": 2})
 RESIDUAL = EFFICIENT.model_copy(update={"residual": True})
 KINDS = {"adm": ADM, "efficient": EFFICIENT, "cross": CROSS, "placed": PLACED, "fine": FINE}
+KINDS["reading"] = READING
 NETS = pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
 
 MASK = torch.tensor([[True] * 5, [True, True, False, True, False], [True] + [False] * 4])

@@ -45,6 +45,9 @@ class Commands(TyperGroup):
             except typer.TyperException as error:
                 say_usage(error)
                 status = error.exit_code
+            except (NotADirectoryError, FileExistsError) as error:
+                say(f"{error.filename} is, or lies in, a file: name a folder that can be made")
+                status = WRONG_REQUEST
             except (ValueError, OSError) as error:
                 say(error)
                 status = FAILED if isinstance(error, OSError) else WRONG_REQUEST
