@@ -35,6 +35,8 @@ class TextConfig(Config):
 
     encoder: str = "minilm"  # "minilm" (installed with the package), a hub id, or a local folder
     max_tokens: Positive = 64  # longer captions are cut, with a warning
+    # whose states are given, side by side, each normalised; 0 is the embedding. (): the family's
+    layers: tuple[Natural, ...] = ()
 
 
 # --- the diffusion process ----------------------------------------------------------------------

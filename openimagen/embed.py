@@ -147,6 +147,7 @@ def begin(home: Path, text: TextConfig, encoder: TextEncoder) -> Path:
         max_tokens=encoder.max_tokens,
         positions=encoder.positions,
         width=encoder.width,
+        layers=text.layers,
     )
     write(folder / "probe.safetensors", save({"states": states}))
     write(folder / "index.json", (index.model_dump_json(indent=1) + "\n").encode())

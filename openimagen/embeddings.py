@@ -6,10 +6,11 @@ to its tokens, in bfloat16. `openimagen.embed` writes it.
 
 import hashlib
 import os
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from openimagen.config import Config, Recipe, TextConfig
 from openimagen.data.source import expand
-from openimagen.text import TextEmbedding, as_captions, stack_rows
+from openimagen.text import TextEmbedding, as_captions, identity_of, stack_rows
 
 FORMAT_VERSION = 1
 
@@ -39,26 +40,31 @@ class Index(Config):
     max_tokens: int  # where captions were cut
     positions: int | None  # the most tokens that the encoder takes
     width: int
+    layers: tuple[int, ...] = ()
 
     @property
     def identity(self) -> str:
         """As the encoder's."""
-        return f"{self.encoder}:{self.max_tokens}"
+        return identity_of(self.encoder, self.layers, self.max_tokens)
 
     def is_of(self, text: TextConfig) -> bool:
         """Whether `text` stands for the encoder that made them."""
         limit = min(text.max_tokens, self.positions or text.max_tokens)
-        return (text.encoder, limit) == (self.encoder, self.max_tokens)
+        return (text.encoder, text.layers, limit) == (self.encoder, self.layers, self.max_tokens)
 
 
 def parse(identity: str) -> TextConfig:
-    """An encoder by its identity, as in "minilm:32", or by its name alone."""
-    name, _, limit = identity.rpartition(":")
-    if name and limit.isdecimal():
-        if not int(limit):
-            raise ValueError(f"{identity}: a limit of 0 tokens leaves no caption; try {name}:64")
-        return TextConfig(encoder=name, max_tokens=int(limit))
-    return TextConfig(encoder=identity)
+    """An encoder by its identity, as in "minilm:32" or "minilm@3+6:32", or by its name alone."""
+    given: dict[str, Any] = {"encoder": identity}
+    if found := re.fullmatch(r"(.+):(\d+)", identity):
+        given = {"encoder": found[1], "max_tokens": int(found[2])}
+        if not given["max_tokens"]:
+            raise ValueError(
+                f"{identity}: a limit of 0 tokens leaves no caption; try {found[1]}:64"
+            )
+    if found := re.fullmatch(r"(.+)@(\d+(?:\+\d+)*)", given["encoder"]):
+        given |= {"encoder": found[1], "layers": tuple(map(int, found[2].split("+")))}
+    return TextConfig(**given)
 
 
 def home_of(data: Path) -> Path:
@@ -102,8 +108,9 @@ def find(data: Path, text: TextConfig, device: torch.device) -> "Embeddings | No
     if not found:
         return None
     theirs = ", ".join(index.identity for index in found.values())
+    ours = identity_of(text.encoder, text.layers, text.max_tokens)
     raise ValueError(
-        f"{home} is of text encoder {theirs}, the recipe's is {text.encoder}:{text.max_tokens}: "
+        f"{home} is of text encoder {theirs}, the recipe's is {ours}: "
         f"run `{_command(home)}`, or delete {home}"
     )
 

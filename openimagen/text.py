@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Int
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import layer_norm, pad
 from torch.nn.utils.rnn import pad_sequence
 
 from openimagen.config import TextConfig
@@ -112,23 +112,33 @@ class Network:
     """One family's network, reduced to what the encoder needs of it."""
 
     module: nn.Module
-    states: Callable[[Tensor, Tensor], Tensor]  # ids [b n], mask [b n] -> states [b n d]
+    # ids [b n], mask [b n] -> states [b n d] of every layer, the embedding first
+    states: Callable[[Tensor, Tensor], Sequence[Tensor]]
     width: int  # d
     positions: int | None = None  # the most tokens it can take; None: no limit
+    usual: int = -1  # the layer whose states are taken where none is named
 
 
 class TextEncoder:
     """A frozen language model that turns captions into one state per token.
 
+    `layers`: whose states are side by side in a token's, each normalised; none: the family's usual.
     `width`: size of a state. `positions`: the most tokens the model takes, None if any number.
     `max_tokens`: where captions are cut. `identity`: names encoder and limit, for whoever keeps
     embeddings.
     """
 
-    def __init__(self, name: str, network: Network, tokenizer: Tokenizer, max_tokens: int) -> None:
-        self.width, self.positions = network.width, network.positions
-        self.max_tokens = min(max_tokens, network.positions or max_tokens)
-        self.identity = f"{name}:{self.max_tokens}"
+    def __init__(
+        self,
+        name: str,
+        network: Network,
+        tokenizer: Tokenizer,
+        max_tokens: int,
+        layers: Sequence[int] = (),
+    ) -> None:
+        self.width, self.positions = network.width * max(1, len(layers)), network.positions
+        self.max_tokens, self.layers = min(max_tokens, network.positions or max_tokens), layers
+        self.identity = identity_of(name, layers, self.max_tokens)
         special = tokenizer.num_special_tokens_to_add(False)
         if self.max_tokens <= special:
             raise ValueError(f"max_tokens must be over {special}: {name} adds as many itself")
@@ -156,7 +166,8 @@ class TextEncoder:
             raise ValueError(f"text encoder {config.encoder!r} is {family}, not in {[*FAMILIES]}")
         network = FAMILIES[family](folder, dtype)
         network.module.to(device)
-        return cls(config.encoder, network, load_tokenizer(folder), config.max_tokens)
+        tokenizer = load_tokenizer(folder)
+        return cls(config.encoder, network, tokenizer, config.max_tokens, config.layers)
 
     def __call__(self, captions: Sequence[str]) -> TextEmbedding:
         """Embed captions, as long as the longest of them. ValueError if there are none.
@@ -166,8 +177,14 @@ class TextEncoder:
         few.
         """
         ids, mask = self._tokenize(as_captions(captions))
-        states = self._network.states(ids, mask)  # [b n d]
-        return TextEmbedding(states.masked_fill(~mask[:, :, None], 0), mask)
+        states = self._network.states(ids, mask)
+        if self.layers and max(self.layers) >= len(states):
+            raise ValueError(
+                f"text.layers {max(self.layers)}: {self.identity} has up to {len(states) - 1}"
+            )
+        chosen = [layer_norm(states[layer], states[layer].shape[-1:]) for layer in self.layers]
+        tokens = torch.cat(chosen, dim=-1) if chosen else states[self._network.usual]  # [b n d]
+        return TextEmbedding(tokens.masked_fill(~mask[:, :, None], 0), mask)
 
     def cut(self, captions: Sequence[str]) -> list[str]:
         """Those of the captions that are over `max_tokens`."""
@@ -196,7 +213,9 @@ def _load_t5(folder: Path, dtype: torch.dtype) -> Network:
 
     model = from_transformers(T5EncoderModel, folder, dtype)
     return Network(
-        model, lambda ids, mask: model(ids, mask).last_hidden_state, width=model.config.d_model
+        model,
+        lambda ids, mask: model(ids, mask, output_hidden_states=True).hidden_states,
+        width=model.config.d_model,
     )
 
 
@@ -207,9 +226,10 @@ def _load_clip(folder: Path, dtype: torch.dtype) -> Network:
     model = from_transformers(CLIPTextModel, folder, dtype)
     return Network(
         model,
-        lambda ids, mask: model(ids, mask, output_hidden_states=True).hidden_states[-2],
+        lambda ids, mask: model(ids, mask, output_hidden_states=True).hidden_states,
         width=model.config.hidden_size,
         positions=model.config.max_position_embeddings,
+        usual=-2,
     )
 
 
@@ -269,14 +289,18 @@ class Bert(nn.Module):
         self.positions = nn.Parameter(torch.empty(config["max_position_embeddings"], width))
         self.types = nn.Parameter(torch.empty(config["type_vocab_size"], width))
         self.norm = nn.LayerNorm(width, eps)
-        layer = nn.TransformerEncoderLayer(width, heads, hidden, 0.0, "gelu", eps, batch_first=True)
-        depth = config["num_hidden_layers"]
-        self.encoder = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(width, heads, hidden, 0.0, "gelu", eps, batch_first=True)
+            for _ in range(config["num_hidden_layers"])
+        )
 
-    def forward(self, ids: Int[Tensor, "b n"], mask: Bool[Tensor, "b n"]) -> Float[Tensor, "b n d"]:
-        """States of the last layer."""
-        states = self.words[ids] + self.positions[: ids.shape[1]] + self.types[0]  # [b n d]
-        return cast(Tensor, self.encoder(self.norm(states), src_key_padding_mask=~mask))
+    def forward(self, ids: Int[Tensor, "b n"], mask: Bool[Tensor, "b n"]) -> list[Tensor]:
+        """States [b n d] of every layer, the embedding first."""
+        words = self.words[ids] + self.positions[: ids.shape[1]] + self.types[0]  # [b n d]
+        states = [self.norm(words)]
+        for layer in self.layers:
+            states.append(layer(states[-1], src_key_padding_mask=~mask))
+        return states
 
 
 BERT_NAMES = {  # of published weights -> of `Bert`'s, replaced in this order
@@ -285,7 +309,7 @@ BERT_NAMES = {  # of published weights -> of `Bert`'s, replaced in this order
     "embeddings.position_embeddings.weight": "positions",
     "embeddings.token_type_embeddings.weight": "types",
     "embeddings.LayerNorm": "norm",
-    "encoder.layer.": "encoder.layers.",
+    "encoder.layer.": "layers.",
     "attention.output.dense": "self_attn.out_proj",
     "attention.output.LayerNorm": "norm1",
     "intermediate.dense": "linear1",
@@ -312,6 +336,12 @@ def rename_bert(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 # --- the cache ------------------------------------------------------------------------------------
+
+
+def identity_of(name: str, layers: Sequence[int], max_tokens: int) -> str:
+    """Who gives states, of which layers, and where captions are cut: "minilm@3+6:32"."""
+    named = f"{name}@{'+'.join(map(str, layers))}" if layers else name
+    return f"{named}:{max_tokens}"
 
 
 def rows_of(encoder: TextEncoder, captions: Sequence[str], batch: int = 1) -> list[Tensor]:

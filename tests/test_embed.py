@@ -24,7 +24,7 @@ from openimagen.data.check import check
 from openimagen.data.folder import list_folder
 from openimagen.data.source import open_source
 from openimagen.embed import PROBE, Embedded, embed
-from openimagen.embeddings import Embeddings, find, home_of, keys_of, parse
+from openimagen.embeddings import Embeddings, find, home_of, keys_of
 from openimagen.text import CachedEncoder, Encoder, Network, TextEmbedding, TextEncoder
 
 CPU = torch.device("cpu")
@@ -42,7 +42,7 @@ class Words(TextEncoder):
         tokenizer.pre_tokenizer = WhitespaceSplit()
         states = torch.randn(len(words) + 1, 12, generator=torch.Generator().manual_seed(0))
         table = nn.Embedding.from_pretrained(scale * states)
-        network = Network(table, lambda ids, mask: table(ids), 12, positions)
+        network = Network(table, lambda ids, mask: [table(ids)], 12, positions)
         super().__init__(text.encoder, network, tokenizer, text.max_tokens)
         self.asked: list[str] = []
 
@@ -390,11 +390,3 @@ def test_a_caption_that_is_not_there_is_named(folder: Path, loaded: list[Words])
         stored(folder)(["moon", "a new one"])
     with pytest.raises(ValueError, match=r'as "half \?"'):
         stored(folder)(["half \ud83d"])
-
-
-def test_an_encoder_is_named_with_or_without_its_limit() -> None:
-    assert parse("minilm:32") == TextConfig(encoder="minilm", max_tokens=32)
-    for name in ("minilm", "c:/t5", "org/t5:x", ":3"):
-        assert parse(name) == TextConfig(encoder=name)
-    with pytest.raises(ValueError, match="t5:0: a limit of 0 tokens leaves no caption"):
-        parse("t5:0")

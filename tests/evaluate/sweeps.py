@@ -72,7 +72,7 @@ def encoder() -> TextEncoder:
     seeds = [zlib.crc32(word.encode()) for word in ["[UNK]", *WORDS]]
     rows = [torch.randn(WIDTH, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     states.weight.data = torch.stack(rows)
-    network = Network(states, lambda ids, mask: states(ids), WIDTH, positions=TOKENS)
+    network = Network(states, lambda ids, mask: [states(ids)], WIDTH, positions=TOKENS)
     return TextEncoder("words", network, tokenizer, TOKENS)
 
 

@@ -76,6 +76,25 @@ def test_each_family_says_what_transformers_says(family: str, tiny: Callable[[st
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_layers_that_are_named_stand_side_by_side_each_normalised(
+    family: str, tiny: Callable[[str], Path]
+) -> None:
+    encoder = load(tiny(family), layers=(2, 0))
+    assert encoder.width == 32 and encoder.identity == f"{tiny(family)}@2+0:16"
+    result = encoder(CAPTIONS)
+    for part, layer in zip(result.tokens.chunk(2, dim=-1), (2, 0), strict=True):
+        states, mask = transformers_says(tiny(family), family, CAPTIONS, 16, layer)
+        spread = states.var(-1, keepdim=True, unbiased=False)
+        normed = (states - states.mean(-1, keepdim=True)) / (spread + 1e-5).sqrt()
+        assert_same(TextEmbedding(part, result.mask), normed, mask)
+
+
+def test_a_layer_that_is_not_there_is_named_with_the_last(tiny: Callable[[str], Path]) -> None:
+    with pytest.raises(ValueError, match=r"text.layers 3: .*bert.*@1\+3:16 has up to 2"):
+        load(tiny("bert"), layers=(1, 3))(CAPTIONS)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_caption_does_not_see_the_rest_of_the_batch(
     family: str, tiny: Callable[[str], Path]
 ) -> None:

@@ -13,6 +13,7 @@ from tiny_models import CAPTIONS, load
 
 from openimagen import encoder_files
 from openimagen.config import TextConfig
+from openimagen.embeddings import parse
 from openimagen.text import TextEncoder
 
 # --- finding it -----------------------------------------------------------------------------------
@@ -142,3 +143,12 @@ def test_the_first_t5s_carry_only_a_sentencepiece_model(
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
     with pytest.raises(ValueError, match=r"pip install 'openimagen\[t5\]'"):
         encoder_files.load_tokenizer(folder)
+
+
+def test_an_encoder_is_named_with_or_without_its_limit() -> None:
+    assert parse("a@b:32") == TextConfig(encoder="a@b", max_tokens=32)
+    assert parse("a@b@3+6:32") == TextConfig(encoder="a@b", max_tokens=32, layers=(3, 6))
+    for name in ("minilm", "c:/t5", "org/t5:x", ":3"):
+        assert parse(name) == TextConfig(encoder=name)
+    with pytest.raises(ValueError, match="t5:0: a limit of 0 tokens leaves no caption"):
+        parse("t5:0")

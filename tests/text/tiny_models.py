@@ -88,14 +88,20 @@ def tiny_bert() -> nn.Module:
     return BertModel(config)
 
 
-def load(folder: Path, max_tokens: int = 16, dtype: torch.dtype = torch.float32) -> TextEncoder:
-    return TextEncoder.load(TextConfig(encoder=str(folder), max_tokens=max_tokens), dtype=dtype)
+def load(
+    folder: Path,
+    max_tokens: int = 16,
+    dtype: torch.dtype = torch.float32,
+    layers: tuple[int, ...] = (),
+) -> TextEncoder:
+    config = TextConfig(encoder=str(folder), max_tokens=max_tokens, layers=layers)
+    return TextEncoder.load(config, dtype=dtype)
 
 
 def transformers_says(
-    folder: Path, family: str, captions: Sequence[str], max_tokens: int
+    folder: Path, family: str, captions: Sequence[str], max_tokens: int, layer: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """States and mask by transformers' own classes."""
+    """States, of a layer or of the family's usual one, and mask by transformers' own classes."""
     from transformers import AutoModel, AutoTokenizer, CLIPTextModel, T5EncoderModel
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -107,6 +113,8 @@ def transformers_says(
     with torch.no_grad():
         output = kind.from_pretrained(folder)(**inputs, output_hidden_states=True)
     states = output.hidden_states[-2] if family == "clip" else output.last_hidden_state
+    if layer is not None:
+        states = output.hidden_states[layer]
     return states, inputs["attention_mask"].bool()
 
 

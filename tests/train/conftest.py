@@ -58,7 +58,7 @@ def words() -> TextEncoder:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         states = torch.nn.Embedding(len(vocabulary), TEXT_WIDTH)
-    network = Network(states, lambda ids, mask: states(ids), TEXT_WIDTH, positions=8)
+    network = Network(states, lambda ids, mask: [states(ids)], TEXT_WIDTH, positions=8)
     return TextEncoder("words", network, tokenizer, 8)
 
 
