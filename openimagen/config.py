@@ -128,6 +128,7 @@ class UNetConfig(Config):
     text_width: Positive  # of the encoder's tokens
     context_width: Positive = 512  # text tokens inside the network
     text_layers: Natural = 0  # in which they attend to each other first
+    pool: bool = True  # the text, pooled, joins the time embedding as well
     position_side: Positive | None = None  # efficient: side that learned position maps are made for
     lowres: bool = False  # sees the upsampled picture of the stage below
     residual: bool = False  # lowres: estimates what that picture lacks, for x0-prediction

@@ -193,7 +193,7 @@ class UNet(nn.Module):
         self.text = nn.ModuleList(
             TextLayer(config.context_width) for _ in range(config.text_layers)
         )
-        self.pool_text = TextPool(config.context_width, cond_width)
+        self.pool_text = TextPool(config.context_width, cond_width) if config.pool else None
 
         pixel = IMAGE_CHANNELS * config.patch**2
         self.stem = conv3(pixel * (2 if config.lowres else 1), config.width)
@@ -227,10 +227,11 @@ class UNet(nn.Module):
         tokens = self.to_context(self.norm_text(tokens.to(self.norm_text.weight.dtype)))
         for layer in self.text:
             tokens = layer(tokens, mask)
+        pooled = tokens.new_zeros(len(tokens), 4 * self.config.width)
+        if self.pool_text is not None:
+            pooled = self.pool_text(tokens, mask)
         attentions = [module for module in self.modules() if isinstance(module, Attention)]
-        return TextContext(
-            self.pool_text(tokens, mask), mask, [attention.read(tokens) for attention in attentions]
-        )
+        return TextContext(pooled, mask, [attention.read(tokens) for attention in attentions])
 
     def forward(
         self,

@@ -4,7 +4,7 @@ import math
 
 import torch
 from conftest import MakeNet
-from test_unet import EFFICIENT, MASK, READING, TEXT, randn
+from test_unet import EFFICIENT, MASK, READING, TEXT, differs, randn, run
 
 from openimagen.blocks import TextLayer
 from openimagen.unet import UNet
@@ -26,6 +26,12 @@ def test_a_word_hears_of_the_others_in_its_caption(make_net: MakeNet) -> None:
         moved = (before.keys_values[0][0] - after.keys_values[0][0]).abs().amax((1, 3)) > 1e-6
         assert moved[1][MASK[1]].tolist() == [hears, hears, True]
         assert not moved[[0, 2]].any()
+
+
+def test_without_pooling_text_is_attended_to_and_no_more(make_net: MakeNet) -> None:
+    net = make_net(EFFICIENT.model_copy(update={"pool": False}))
+    assert net.pool_text is None and not net.read(TEXT).pooled.any()
+    assert differs(run(net), run(net, text=TEXT.null())).all()
 
 
 def test_attention_and_dense_layers_side_by_side() -> None:
