@@ -43,4 +43,4 @@ def test_its_card_and_licences_come_with_it() -> None:
     assert (folder / "MODEL_CARD.md").is_file()
     assert read_model_file(folder).model.licence
     weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    assert weights <= 52e6
+    assert weights <= 26e6
