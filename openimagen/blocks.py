@@ -69,31 +69,6 @@ class LogSNREmbedding(nn.Module):
         return self.mlp(fourier_features(log_snr, self.width).to(next(self.parameters()).dtype))
 
 
-class TextLayer(nn.Module):
-    """Tokens attend to each other: what belongs to which, where the frozen encoder does not say.
-
-    Attention and two dense layers side by side, at first nothing.
-    """
-
-    def __init__(self, width: int, heads: int = 4) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm = nn.LayerNorm(width)
-        self.to_qkv = nn.Linear(width, 3 * width)
-        self.to_hidden = nn.Linear(width, 4 * width)
-        self.last = nn.Linear(5 * width, width)
-
-    def forward(
-        self, tokens: Float[Tensor, "b n c"], mask: Bool[Tensor, "b n"]
-    ) -> Float[Tensor, "b n c"]:
-        """Refine the tokens; padding has no say."""
-        normed = self.norm(tokens)
-        q, k, v = (split_heads(t, self.heads) for t in self.to_qkv(normed).chunk(3, dim=-1))
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None])
-        hidden = F.gelu(self.to_hidden(normed))
-        return tokens + self.last(torch.cat([merge_heads(mixed), hidden], dim=-1))
-
-
 class TextPool(nn.Module):
     """Attention pooling: the mean token asks all tokens, in `heads` ways (Imagen, section 2.4)."""
 

@@ -127,7 +127,6 @@ class UNetConfig(Config):
     scale_shift: bool = True  # conditioning scales and shifts each block, or is added once a level
     text_width: Positive  # of the encoder's tokens
     context_width: Positive = 512  # text tokens inside the network
-    text_layers: Natural = 0  # in which they attend to each other first
     pool: bool = True  # the text, pooled, joins the time embedding as well
     position_side: Positive | None = None  # efficient: side that learned position maps are made for
     lowres: bool = False  # sees the upsampled picture of the stage below

@@ -19,7 +19,6 @@ from openimagen.blocks import (
     ResBlock,
     Resized,
     TextContext,
-    TextLayer,
     TextPool,
     Vector,
     conv3,
@@ -190,9 +189,6 @@ class UNet(nn.Module):
         self.embed_aug = LogSNREmbedding(config.width, cond_width) if config.lowres else None
         self.norm_text = nn.LayerNorm(config.text_width)
         self.to_context = nn.Linear(config.text_width, config.context_width)
-        self.text = nn.ModuleList(
-            TextLayer(config.context_width) for _ in range(config.text_layers)
-        )
         self.pool_text = TextPool(config.context_width, cond_width) if config.pool else None
 
         pixel = IMAGE_CHANNELS * config.patch**2
@@ -215,7 +211,7 @@ class UNet(nn.Module):
             if isinstance(module, nn.Conv2d | nn.Linear | nn.GroupNorm | nn.LayerNorm):
                 module.reset_parameters()
         for module in self.modules():
-            if isinstance(module, UNet | ResBlock | Attention | TextLayer | FinePath):
+            if isinstance(module, UNet | ResBlock | Attention | FinePath):
                 for parameter in module.last.parameters():
                     nn.init.zeros_(parameter)
             if isinstance(module, Level) and module.position is not None:
@@ -225,8 +221,6 @@ class UNet(nn.Module):
         """Pool the text and compute each attention layer's keys and values, once per picture."""
         tokens, mask = text
         tokens = self.to_context(self.norm_text(tokens.to(self.norm_text.weight.dtype)))
-        for layer in self.text:
-            tokens = layer(tokens, mask)
         pooled = tokens.new_zeros(len(tokens), 4 * self.config.width)
         if self.pool_text is not None:
             pooled = self.pool_text(tokens, mask)

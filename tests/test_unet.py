@@ -49,10 +49,8 @@ EFFICIENT = UNetConfig(
 CROSS = EFFICIENT.model_copy(update={"attention": ("none", "cross"), "attend": "level"})
 PLACED = EFFICIENT.model_copy(update={"position_side": 8})
 FINE = EFFICIENT.model_copy(update={"fine": 4, "norm": "pixel"})
-READING = EFFICIENT.model_copy(update={"text_layers": 2})
 RESIDUAL = EFFICIENT.model_copy(update={"residual": True})
 KINDS = {"adm": ADM, "efficient": EFFICIENT, "cross": CROSS, "placed": PLACED, "fine": FINE}
-KINDS["reading"] = READING
 NETS = pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
 
 MASK = torch.tensor([[True] * 5, [True, True, False, True, False], [True] + [False] * 4])
@@ -318,6 +316,8 @@ def test_text_enters_twice(config: UNetConfig, make_net: MakeNet) -> None:
     some = torch.tensor([True, False, True])
     expected = torch.where(some[:, None, None, None], run(net), without)
     torch.testing.assert_close(run(net, pooled=some), expected, atol=1e-5, rtol=1e-5)
+    net = make_net(config.model_copy(update={"pool": False}))
+    assert not net.read(TEXT).pooled.any() and differs(run(net), run(net, text=TEXT.null())).all()
 
 
 @NETS
