@@ -5,8 +5,8 @@ python docs/places.py icons/fluent-emoji --seconds 240 "" "model.text.layers=[3]
 Each argument is a row: settings as of `openimagen train --set`, joined by blanks. A small base
 (3.1M parameters, 32 pixels) is trained from nothing, for as many CPU-seconds on one thread, on
 scenes of two of 16 things: "a cat left of a rocket". What is printed, on relations that it was not
-shown: the error of x0, what the text takes off it, and how much of that is lost if the caption has
-the two things in each other's place. A base that knows what there is, but not where, loses 0%.
+shown: the error of x0 with / without the text, and how much of what the text is worth is lost if it
+has the two things in each other's place. A base that knows what there is, not where, loses 0%.
 """
 
 import dataclasses
@@ -104,7 +104,7 @@ def trainee_of(plan: Recipe, images: int) -> Trainee:
 
 @torch.no_grad()
 def measured(trainee: Trainee, scenes: Scenes, encoder: Encoder) -> list[str]:
-    """Error, what the text takes off it, and the share of this that its order is worth."""
+    """Error with / without the text, and the share of their difference that places are worth."""
     batch, wrong = scenes.batch(SHOWN)
     x, net = to_float(batch.image), trainee.net.eval()
     eps = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
@@ -119,7 +119,7 @@ def measured(trainee: Trainee, scenes: Scenes, encoder: Encoder) -> list[str]:
                 x0 = denoiser(net, trainee.config.diffusion, words)(z, log_snr)
             errors.append((x0.float() - x).square().mean().item())
         right, swap, bare = errors
-        cells.append(f"{right:.4f} - {bare - right:.4f}, {(swap - right) / (bare - right):.0%}")
+        cells.append(f"{right:.4f} / {bare:.4f}, {(swap - right) / (bare - right):.0%}")
     return cells
 
 

@@ -5,11 +5,11 @@ Command:   openimagen data icons icons
            Without a GPU: --set train.base.batch=32 --set train.base.compile=false, and patience.
 Hardware:  one H200 (21 GB of it) and 16 cores for the base; the upscalers are content with a CPU.
 Time:      the base 8 minutes, of which 2 are torch.compile's: 6,200 images a second; on two
-           CPU cores, 12 a second. The upscalers that ship took 50 CPU-minutes.
+           CPU cores, 26 a second in batches of 128. The upscalers that ship took 50 CPU-minutes.
 Cost:      half a dollar at 4 dollars an hour.
-Score:     R@1 0.75 over 200 names that it saw, where real icons of another style get 0.65;
-           0.37 (0.69) over names in styles new to them; unseen colours 0.90, counts 0.80,
-           positions 0.17.
+Score:     R@1 0.74 over 200 names that it saw, where real icons of another style get 0.65;
+           0.35 (0.69) over names in styles new to them; unseen colours 0.90, counts 0.82,
+           positions 0.15.
 """
 
 from openimagen.config import (
