@@ -196,7 +196,7 @@ def pack(path: Path, **members: object) -> None:
 
 
 def test_work_that_fails_is_one_line_and_status_1(source: Path) -> None:
-    out = source / "emojibase-data-17.0.0.tgz/icons"  # inside a file
+    out = source / ("long" * 100)  # more than a name may have
     result = run("data", "icons", out, "--styles", "noto", "--source", source)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("openimagen: ") and result.stderr.count("\n") == 1

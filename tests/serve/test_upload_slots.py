@@ -157,7 +157,7 @@ def test_uploads_that_wait_to_be_decoded_hold_their_slots_and_no_memory(
     time.sleep(0.2)  # until all of it has come
     assert peak() - before < (DECODING + 1) * len(body)  # those that are decoded
     waiting.pop().close()
-    time.sleep(1)  # until the server has seen it
+    server.wait_until_held(SLOTS - 1)  # it has seen that
     turn.set()
     server.wait_until_held(0)
     assert [answer_of(connection)[0] for connection in waiting] == [200] * (SLOTS - 1)
