@@ -35,8 +35,7 @@ class TextConfig(Config):
 
     encoder: str = "minilm"  # "minilm" (installed with the package), a hub id, or a local folder
     max_tokens: Positive = 64  # longer captions are cut, with a warning
-    # whose states are given, side by side, each normalised; 0 is the embedding. (): the family's
-    layers: tuple[Natural, ...] = ()
+    layers: tuple[Natural, ...] = ()  # whose states, side by side; 0: embedding; (): the usual one
 
 
 # --- the diffusion process ----------------------------------------------------------------------

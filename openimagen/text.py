@@ -178,10 +178,8 @@ class TextEncoder:
         """
         ids, mask = self._tokenize(as_captions(captions))
         states = self._network.states(ids, mask)
-        if self.layers and max(self.layers) >= len(states):
-            raise ValueError(
-                f"text.layers {max(self.layers)}: {self.identity} has up to {len(states) - 1}"
-            )
+        if (most := max(self.layers, default=0)) >= len(states):
+            raise ValueError(f"text.layers {most}: {self.identity} has up to {len(states) - 1}")
         chosen = [layer_norm(states[layer], states[layer].shape[-1:]) for layer in self.layers]
         tokens = torch.cat(chosen, dim=-1) if chosen else states[self._network.usual]  # [b n d]
         return TextEmbedding(tokens.masked_fill(~mask[:, :, None], 0), mask)

@@ -145,3 +145,23 @@ def test_of_one_style_and_one_name_no_scene_is_made(tmp_path: Path) -> None:
     assert all(lesson.scene.tag == "single_object" for lesson in lessons(icons, 50))
     with pytest.raises(ValueError, match="all icons are held back"):
         lessons([], 1)
+
+
+def test_kinds_of_scenes_come_as_often_as_the_plan_says(corpus: list[Illustration]) -> None:
+    none = dict.fromkeys(PLAN.kinds, 0)
+    some = lessons(corpus, 600, scenes=1.0, **none | {"position": 3, "counting": 1})
+    counts = Counter(lesson.scene.tag for lesson in some)
+    assert counts.keys() == {"position", "counting"}
+    assert abs(counts["position"] / 600 - 0.75) < 4 * (0.75 * 0.25 / 600) ** 0.5
+    with pytest.raises(ValueError, match="scenes of no kind: give counting, position"):
+        Illustrations(**none)
+    assert Illustrations(scenes=0, **none).kinds == none
+
+
+def test_things_that_sets_draw_alike_come_as_often_as_the_plan_says(
+    corpus: list[Illustration],
+) -> None:
+    every = {CALLED.get(each.name, each.name) for each in corpus}
+    assert every & {*OBJECTS} and every - {*OBJECTS}  # or this test could not fail
+    some = lessons(corpus, 300, scenes=1.0, common=1.0, grounds=0.0)
+    assert {thing.name for lesson in some for thing in lesson.scene.include} <= {*OBJECTS}
