@@ -3,18 +3,20 @@
 import importlib.util
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any, cast
+from typing import Protocol, cast
 
 import pytest
 import torch
+from conftest import WordEncoder
 from PIL import Image
 from torch import Tensor, nn
 
+from openimagen.data.dataset import Batch
 from openimagen.data.images import to_float
+from openimagen.data.scenes import Scene
 from openimagen.data.unseen import is_unseen_relation
 from openimagen.text import TextEmbedding
 from openimagen.train.trainee import Trainee
-from conftest import WordEncoder
 
 DOCS, SIDE = Path(__file__).parent.parent / "docs", 16
 COLOURS = {"cat": "red", "rocket": "blue", "apple": "green", "umbrella": "black", "fish": "orange"}
@@ -30,9 +32,16 @@ def places() -> ModuleType:
     return module
 
 
-def scenes(places: ModuleType, *, unseen: bool = True) -> Any:
+class Scenes(Protocol):
+    """What docs/places.py draws."""
+
+    def scene(self) -> Scene: ...
+    def batch(self, count: int) -> tuple[Batch, list[str]]: ...
+
+
+def scenes(places: ModuleType, *, unseen: bool = True) -> Scenes:
     icons = {name: Image.new("RGBA", (8, 8), colour) for name, colour in COLOURS.items()}
-    return places.Scenes(icons, SIDE, seed=1, unseen=unseen)
+    return cast(Scenes, places.Scenes(icons, SIDE, seed=1, unseen=unseen))
 
 
 class Reader(nn.Module):
@@ -74,6 +83,7 @@ def test_scenes_are_those_to_measure_on_or_the_others(unseen: bool, places: Modu
     endless = scenes(places, unseen=unseen)
     for _ in range(50):
         other, one = endless.scene().include
+        assert one.position
         assert is_unseen_relation(one.name, one.position[0], other.name) == unseen
 
 
