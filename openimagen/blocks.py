@@ -103,6 +103,17 @@ def merge_heads(x: Float[Tensor, "b heads n d"]) -> Float[Tensor, "b n c"]:
     return x.transpose(1, 2).flatten(2)
 
 
+class HeadNorm(nn.RMSNorm):
+    """Bring the queries or keys of each head to one length, times a learned gain per channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=1e-6)
+
+    def forward(self, x: Float[Tensor, "b heads n d"]) -> Float[Tensor, "b heads n d"]:
+        """In the dtype of x, whatever the gain's is."""
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
+
+
 # --- blocks -------------------------------------------------------------------------------------
 
 
@@ -151,7 +162,8 @@ class ResBlock(nn.Module):
 class Attention(nn.Module):
     """Pixels attend to text: "fused" with themselves in one softmax, or "cross", to text alone.
 
-    Fused: text keys and values stand before those of the pixels (Imagen, section 2.4).
+    Fused: text keys and values stand before those of the pixels (Imagen, section 2.4). With
+    `qk_norm`, queries and keys are normalised (Henry et al., 2020; Dehghani et al., 2023).
     """
 
     def __init__(self, kind: AttentionKind, channels: int, config: UNetConfig) -> None:
@@ -163,12 +175,15 @@ class Attention(nn.Module):
         self.to_qkv = nn.Linear(channels, 3 * inner if self.fused else inner)
         self.text_to_kv = nn.Linear(config.context_width, 2 * inner)
         self.last = nn.Linear(inner, channels)
+        head = inner // self.heads
+        self.norm_q = HeadNorm(head) if config.qk_norm else nn.Identity()
+        self.norm_k = HeadNorm(head) if config.qk_norm else nn.Identity()
         self.number = 0  # its place in TextContext.keys_values
 
     def read(self, tokens: Float[Tensor, "b n c"]) -> tuple[Tensor, Tensor]:
         """Keys and values of the text, each [b heads n d]."""
         k, v = self.text_to_kv(tokens).chunk(2, dim=-1)
-        return split_heads(k, self.heads), split_heads(v, self.heads)
+        return self.norm_k(split_heads(k, self.heads)), split_heads(v, self.heads)
 
     def forward(self, x: Features, text: TextContext) -> Features:
         """Mix in what the text, and for fused attention the picture, has to say."""
@@ -178,11 +193,11 @@ class Attention(nn.Module):
         if self.fused:
             parts = self.to_qkv(pixels).chunk(3, dim=-1)
             q, k_self, v_self = (split_heads(part, self.heads) for part in parts)
-            k, v = torch.cat([k, k_self], dim=2), torch.cat([v, v_self], dim=2)
+            k, v = torch.cat([k, self.norm_k(k_self)], dim=2), torch.cat([v, v_self], dim=2)
             mask = F.pad(mask, (0, k_self.shape[2]), value=True)  # pixels are never masked
         else:
             q = split_heads(self.to_qkv(pixels), self.heads)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None])
+        mixed = F.scaled_dot_product_attention(self.norm_q(q), k, v, attn_mask=mask[:, None, None])
         return x + self.last(merge_heads(mixed)).transpose(1, 2).reshape(x.shape)
 
 

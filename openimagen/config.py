@@ -58,9 +58,8 @@ class CosineSchedule(ClippedSchedule):
     """alpha = cos(pi t / 2) (Nichol & Dhariwal, 2021), shifted as Hoogeboom et al. (2023) do."""
 
     kind: Literal["cosine"] = "cosine"
-    shift: float = (
-        0.0  # added to the log-SNR; 2 ln(64 / side) keeps a large image as noisy as 64x64
-    )
+    # added to the log-SNR; 2 ln(64 / side) keeps a large image as noisy as 64x64
+    shift: float = 0.0
 
 
 class LinearSchedule(ClippedSchedule):
@@ -123,6 +122,7 @@ class UNetConfig(Config):
     patch: Positive = 1  # pixels per side folded into channels before the stem
     heads: Positive | None = None  # number of attention heads; None: one per 64 channels
     attention_expansion: Positive = 1  # width of queries, keys and values over the channels
+    qk_norm: bool = False  # queries and keys match by direction alone: attention cannot saturate
     scale_shift: bool = True  # conditioning scales and shifts each block, or is added once a level
     text_width: Positive  # of the encoder's tokens
     context_width: Positive = 512  # text tokens inside the network

@@ -207,8 +207,9 @@ class UNet(nn.Module):
 
     def initialise(self) -> None:
         """Draw fresh weights; the last layer of every residual branch starts at zero."""
+        drawn = nn.Conv2d | nn.Linear | nn.GroupNorm | nn.LayerNorm | nn.RMSNorm
         for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear | nn.GroupNorm | nn.LayerNorm):
+            if isinstance(module, drawn):
                 module.reset_parameters()
         for module in self.modules():
             if isinstance(module, UNet | ResBlock | Attention | FinePath):

@@ -1,4 +1,4 @@
-"""Networks: the paper's sizes, what each input may change and may not, attention by hand."""
+"""Networks: the paper's sizes, what each input may change and may not, what is read once."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 from torch.utils.flop_counter import FlopCounterMode
 
-from openimagen.blocks import Attention, ResBlock, TextContext, TextPool
+from openimagen.blocks import Attention, ResBlock, TextContext
 from openimagen.config import UNetConfig
 from openimagen.paper import STAGE_PRESETS
 from openimagen.text import TextEmbedding
@@ -49,8 +49,16 @@ EFFICIENT = UNetConfig(
 CROSS = EFFICIENT.model_copy(update={"attention": ("none", "cross"), "attend": "level"})
 PLACED = EFFICIENT.model_copy(update={"position_side": 8})
 FINE = EFFICIENT.model_copy(update={"fine": 4, "norm": "pixel"})
+NORMED = EFFICIENT.model_copy(update={"qk_norm": True})
 RESIDUAL = EFFICIENT.model_copy(update={"residual": True})
-KINDS = {"adm": ADM, "efficient": EFFICIENT, "cross": CROSS, "placed": PLACED, "fine": FINE}
+KINDS = {
+    "adm": ADM,
+    "efficient": EFFICIENT,
+    "cross": CROSS,
+    "placed": PLACED,
+    "fine": FINE,
+    "normed": NORMED,
+}
 NETS = pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
 
 MASK = torch.tensor([[True] * 5, [True, True, False, True, False], [True] + [False] * 4])
@@ -347,50 +355,3 @@ def test_gradients_reach_every_parameter(config: UNetConfig, make_net: MakeNet) 
     run(net).square().mean().backward()
     for name, weight in net.named_parameters():
         assert weight.grad is not None and weight.grad.any(), name
-
-
-# --- attention by hand ----------------------------------------------------------------------------
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, heads: int) -> Tensor:
-    """Softmax attention of [n c] to [m c], head by head, masked keys left out."""
-    mixed = []
-    split = (t.chunk(heads, 1) for t in (q, k[mask], v[mask]))
-    for q_head, k_head, v_head in zip(*split, strict=True):
-        scores = q_head @ k_head.T / math.sqrt(q_head.shape[1])
-        mixed.append(scores.softmax(1) @ v_head)
-    return torch.cat(mixed, 1)
-
-
-@pytest.mark.parametrize("config", [EFFICIENT, CROSS], ids=["fused", "cross"])
-def test_attention_is_one_softmax_over_text_and_if_fused_pixels(
-    config: UNetConfig, make_net: MakeNet
-) -> None:
-    net, x = make_net(config), randn(3, 16, 4, 4)
-    layer = [module for module in net.modules() if isinstance(module, Attention)][-1]
-    assert layer.fused == (config is EFFICIENT)
-    found = layer(x, net.read(TEXT))
-    context = net.to_context(net.norm_text(TEXT.tokens))
-    for n in range(3):
-        pixels = layer.norm(x)[n].flatten(1).T  # [hw c]
-        k, v = layer.text_to_kv(context[n]).chunk(2, 1)
-        q, mask = layer.to_qkv(pixels), MASK[n]
-        if layer.fused:
-            q, k_self, v_self = q.chunk(3, 1)
-            k, v = torch.cat([k, k_self]), torch.cat([v, v_self])
-            mask = torch.cat([mask, torch.ones(len(pixels), dtype=torch.bool)])
-        mixed = layer.last(attend(q, k, v, mask, heads=2))
-        expected = x[n] + mixed.T.reshape(16, 4, 4)
-        torch.testing.assert_close(found[n], expected, atol=1e-5, rtol=1e-5)
-
-
-def test_pooling_is_the_mean_tokens_question_to_all(make_net: MakeNet) -> None:
-    pool, tokens = make_net(ADM).pool_text, randn(3, 5, 8)
-    assert isinstance(pool, TextPool)
-    found = pool(tokens, MASK)
-    for n in range(3):
-        states = pool.norm(tokens[n])
-        mean = states[MASK[n]].mean(0, keepdim=True)
-        k, v = pool.to_kv(states).chunk(2, 1)
-        pooled = attend(pool.to_q(mean), k, v, MASK[n], heads=4) + mean
-        torch.testing.assert_close(found[n : n + 1], pool.out(pooled), atol=1e-5, rtol=1e-5)
