@@ -18,7 +18,8 @@ def pack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights by name, as they are stored: int8 with float32 scales [outputs], or bfloat16."""
     packed = dict[str, Tensor]()
     for name, weight in state.items():
-        if weight.ndim < 2 or weight.numel() < LARGE or not weight.isfinite().all():
+        is_matrix = weight.ndim > 1 and len(weight) > 1  # position maps are one row: they would not
+        if not is_matrix or weight.numel() < LARGE or not weight.isfinite().all():
             packed[name] = weight.bfloat16()
             continue
         rows = weight.detach().float().flatten(1)

@@ -26,8 +26,8 @@ def test_packing_again_changes_nothing() -> None:
     assert all(torch.equal(once[name], twice[name]) for name in once)
 
 
-def test_small_ones_and_vectors_are_bfloat16() -> None:
-    state = {"bias": normal(9000), "small": normal(8, 8)}
+def test_small_ones_vectors_and_single_rows_are_bfloat16() -> None:
+    state = {"bias": normal(9000), "small": normal(8, 8), "position": normal(1, 8, 32, 32)}
     stored = pack(state)
     assert {tensor.dtype for tensor in stored.values()} == {torch.bfloat16}
     for name, weight in unpack(stored).items():

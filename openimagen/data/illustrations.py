@@ -37,7 +37,6 @@ from openimagen.data.wording import (
 THINGS = {"animals-nature", "food-drink", "travel-places", "activities", "objects"}
 SIZED, PUT_INSIDE = 0.2, 0.1  # of two things, and of relations
 GRADIENT = 0.3  # of named grounds
-CALLED = {icon: word for word, icon in OBJECTS.items()}
 
 
 @dataclass(frozen=True)
@@ -142,14 +141,10 @@ class Lessons:
         return Lesson(words, scene, icons, not others and first.count == 1 and not first.size)
 
     def _things(self, numbers: Sequence[int]) -> dict[str, int]:
-        """What scenes are made of: names of single things -> illustration."""
-        found = dict[str, int]()
-        for number in numbers:
-            icon = self.all[number]
-            is_thing = icon.group in THINGS and len(icon.name.split()) <= 2
-            if is_thing and is_countable(icon.name):
-                found[CALLED.get(icon.name, icon.name)] = number
-        return found
+        """What scenes are made of: names of single things -> illustration; first `OBJECTS`."""
+        named = {self.all[number].name: number for number in numbers}
+        things = {name: number for name, number in named.items() if is_thing(self.all[number])}
+        return things | {name: named[icon] for name, icon in OBJECTS.items() if icon in named}
 
     def _weights(self) -> dict[str, float]:
         """How often each style is shown: the main one as the plan says, others by their icons."""
@@ -175,7 +170,7 @@ class Lessons:
         common = [name for name in names if name in OBJECTS]
         while True:
             pair = [
-                rng.choice(common if common and rng.random() < self.plan.common else names)
+                rng.choice(common if len(common) > 1 and rng.random() < self.plan.common else names)
                 for _ in range(2)
             ]
             if pair[0] != pair[1]:
@@ -192,6 +187,12 @@ class Lessons:
         colours = rng.sample(names, 2 if rng.random() < GRADIENT else 1)
         ground = tuple(ground_of(colour, rng) for colour in colours)
         return dataclasses.replace(scene, ground=ground), with_ground(words, colours, rng)
+
+
+def is_thing(icon: Illustration) -> bool:
+    """Whether an icon is of one thing, of a name short enough to say two of."""
+    is_short = len(icon.name.split()) <= 2 and icon.name not in OBJECTS.values()
+    return is_short and icon.group in THINGS and is_countable(icon.name)
 
 
 def is_unseen(scene: Scene) -> bool:

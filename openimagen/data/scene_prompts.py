@@ -23,7 +23,7 @@ OBJECTS = {  # what to call it -> its icon: things that the sets draw alike, and
         *("turtle", "umbrella", "wine glass", "zebra"),
     )},
     "apple": "red apple", "book": "closed book", "car": "automobile", "clock": "mantelpiece clock",
-    "dress": "dress", "heart": "red heart", "ice cream": "soft ice cream", "knife": "kitchen knife",
+    "dress": "dress", "heart": "red heart", "ice cream": "ice cream", "knife": "kitchen knife",
     "t-shirt": "t shirt", "top hat": "top hat", "tree": "deciduous tree", "truck": "delivery truck",
 }  # fmt: skip
 

@@ -27,17 +27,23 @@ def publish(recipe: Recipe, sources: dict[str, Path], out: Path) -> None:
     if set(sources) != set(names):
         raise ValueError(f"name a model for each of {', '.join(names)}, as in {names[0]}=FOLDER")
     stages = [
-        Stage(config, _weights(config, sources[config.name])) for config in recipe.model.stages
+        Stage(config, _weights(recipe, config, sources[config.name]))
+        for config in recipe.model.stages
     ]
     model_folder.save(Cascade(recipe.model, stages), out, torch.int8)
 
 
-def _weights(config: StageConfig, folder: Path) -> UNet:
-    given = {stage.config.name: stage for stage in model_folder.load(folder).stages}
+def _weights(recipe: Recipe, config: StageConfig, folder: Path) -> UNet:
+    model = model_folder.load(folder)
+    given = {stage.config.name: stage for stage in model.stages}
     stage = given.get(config.name)
     if stage is None or stage.net is None:
         raise ValueError(f"{folder} has no weights of stage {config.name}: train it first")
-    if stage.config.unet != config.unet or stage.config.diffusion != config.diffusion:
+    ours, theirs = (
+        (text, each.unet, each.diffusion)
+        for text, each in ((recipe.model.text, config), (model.config.text, stage.config))
+    )
+    if ours != theirs:
         raise ValueError(f"stage {config.name} of {folder} was trained from another recipe")
     return stage.net
 

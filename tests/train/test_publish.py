@@ -56,14 +56,15 @@ def test_a_stage_that_nobody_trained_is_named(tiny: Cascade, tmp_path: Path) -> 
     assert not (tmp_path / "out").exists()
 
 
-def test_weights_of_another_diffusion_are_refused(tiny: Cascade, tmp_path: Path) -> None:
-    recipe = recipe_of(tiny)
+def test_weights_of_another_diffusion_or_text_are_refused(tiny: Cascade, tmp_path: Path) -> None:
+    recipe, runs = recipe_of(tiny), runs_of(tiny, tmp_path)
     base = recipe.model.stages[0]
     other = base.model_copy(
         update={"diffusion": base.diffusion.model_copy(update={"sigma_data": 0.9})}
     )
-    model = recipe.model.model_copy(update={"stages": (other, *recipe.model.stages[1:])})
-    with pytest.raises(ValueError, match="another recipe"):
-        publish(
-            recipe.model_copy(update={"model": model}), runs_of(tiny, tmp_path), tmp_path / "out"
-        )
+    text = recipe.model.text.model_copy(update={"layers": (3,)})
+    for change in ({"stages": (other, *recipe.model.stages[1:])}, {"text": text}):
+        model = recipe.model.model_copy(update=change)
+        with pytest.raises(ValueError, match="another recipe"):
+            publish(recipe.model_copy(update={"model": model}), runs, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
