@@ -135,7 +135,7 @@ def test_tables() -> None:
     assert (
         markdown(made([]))
         == """\
-| | emoji | real pictures it was not trained on | chance |
+| | emoji | real pictures | chance |
 |---|---|---|---|
 | R@1 (EffLite2) ↑, 200 pictures | 0.44 (0.37-0.51) | 0.64 | 0.005 |
 | FD-EffLite2 ↓, 1,200 pictures | 137 (120-150) | | |

@@ -24,7 +24,7 @@ class Figure(Config):
     value: float
     low: float  # the 95% interval
     high: float
-    real: float | None = None  # of real pictures that it was not trained on
+    real: float | None = None  # of real pictures
     chance: float | None = None
 
 

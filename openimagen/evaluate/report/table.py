@@ -17,7 +17,7 @@ def markdown(report: Report) -> str:
 def _figures(report: Report) -> list[str]:
     if not report.figures:
         return []
-    head = ["", report.asked.model, "real pictures it was not trained on", "chance"]
+    head = ["", report.asked.model, "real pictures", "chance"]
     return list(_table([head, *(_row(figure) for figure in report.figures)]))
 
 
