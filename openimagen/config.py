@@ -17,7 +17,7 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Natural = Annotated[int, Field(ge=0, lt=2**63)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Beta = Annotated[float, Field(ge=0, lt=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
 T = TypeVar("T")
 
 
@@ -326,7 +326,7 @@ class TrainConfig(Config):
     accumulate: Positive = 1  # parts a batch is computed in
     optimizer: Literal["adamw", "adafactor", "muon"] = "adamw"
     learning_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-3
-    betas: tuple[Beta, Beta] = (0.9, 0.99)
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.99)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     warmup_images: Natural = 10_000
     cooldown: Share = 0.3  # last part of the run, linear to 0
@@ -335,8 +335,8 @@ class TrainConfig(Config):
     spike: Annotated[float, Field(gt=1)] | None = 10.0
     ema_images: Positive = 50_000  # time constant of the average, never over a tenth of the run
     text_drop: Share = 0.1
-    # of texts that are not pooled into the time embedding: what they say must be attended to
-    pool_drop: Share = 0.0
+    # of texts that are not pooled into the time embedding: what they say must be attended to.
+    pool_drop: BelowOne = 0.0  # for all of them, unet.pool=false
     illustrations: Illustrations | None = None  # None: the pictures as they are
     crop: Positive | None = None  # super-resolution trains on crops of this side, in output pixels
     # super-resolution: pictures below have the faults of drawn ones, the more the noisier they are

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from openimagen.config import (
@@ -84,8 +85,8 @@ def test_so_many_texts_are_not_pooled() -> None:
     assert noised.pooled is not None and noised.text.tokens.eq(1).all()
     assert abs(noised.pooled.float().mean().item() - 0.7) < 4 * math.sqrt(0.21 / 4000)
     assert prepared(9).pooled is None
-    all_dropped = prepared(9, pool_drop=1).pooled
-    assert all_dropped is not None and not all_dropped.any()
+    with pytest.raises(ValidationError, match="pool_drop"):  # for that there is unet.pool=false
+        prepared(9, pool_drop=1)
 
 
 def test_noise_is_normal_and_the_step_s_own() -> None:
