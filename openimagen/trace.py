@@ -8,7 +8,8 @@ from openimagen.cascade import Progress
 from openimagen.data.images import to_pil
 
 TILE, MARGIN, LABEL = 192, 8, 22  # pixels
-COLUMNS = 8
+COLUMNS, WIDEST = 8, 10  # tiles of a stage, and of a row
+BAND = LABEL + 2 * TILE + 3 * MARGIN
 Frame = tuple[Image.Image, Image.Image]
 
 
@@ -37,24 +38,40 @@ class Trace:
         return {stage: _spread(frames, COLUMNS) for stage, frames in self.frames.items()}
 
     def strip(self) -> Image.Image:
-        """All stages, noise on the left to picture on the right, at most eight steps of each."""
-        chosen = self.shown()
-        columns = max(map(len, chosen.values()))
-        row = LABEL + 2 * TILE + 3 * MARGIN
-        size = (columns * (TILE + MARGIN) + MARGIN, row * len(chosen) + MARGIN)
+        """All stages, noise on the left to picture on the right, beside each other where they fit.
+
+        At most eight steps of each.
+        """
+        bands = _bands(self.shown())
+        columns = max(sum(map(len, band.values())) for band in bands)
+        size = (columns * (TILE + MARGIN) + MARGIN, len(bands) * BAND + MARGIN)
         page = Image.new("RGB", size, "white")
         pen = ImageDraw.Draw(page)
-        for number, (stage, frames) in enumerate(chosen.items()):
-            top = number * row + MARGIN
-            count = len(self.frames[stage])
-            steps = "1 step" if count == 1 else f"{count} steps"
-            caption = f"{stage}, {steps}: above what it sees, below what it makes out"
-            pen.text((MARGIN, top), caption, "black", font_size=14)
-            for column, frame in enumerate(frames):
-                x = MARGIN + column * (TILE + MARGIN)
-                for line, tile in enumerate(frame):
-                    page.paste(tile, (x, top + LABEL + line * (TILE + MARGIN)))
+        for number, band in enumerate(bands):
+            x, top = MARGIN, number * BAND + MARGIN
+            for stage, frames in band.items():
+                pen.text((x, top), self._caption(stage, len(frames)), "black", font_size=14)
+                for frame in frames:
+                    for line, tile in enumerate(frame):
+                        page.paste(tile, (x, top + LABEL + line * (TILE + MARGIN)))
+                    x += TILE + MARGIN
         return page
+
+    def _caption(self, stage: str, columns: int) -> str:
+        count = len(self.frames[stage])
+        steps = "1 step" if count == 1 else f"{count} steps"
+        more = ": above what it sees, below what it makes out" if columns > 2 else ""
+        return f"{stage}, {steps}{more}"
+
+
+def _bands(stages: dict[str, list[Frame]]) -> list[dict[str, list[Frame]]]:
+    """The stages in as many rows as they need, each of at most `WIDEST` tiles."""
+    bands = [dict[str, list[Frame]]()]
+    for stage, frames in stages.items():
+        if bands[-1] and sum(map(len, bands[-1].values())) + len(frames) > WIDEST:
+            bands.append({})
+        bands[-1][stage] = frames
+    return bands
 
 
 def _spread(items: list[Frame], most: int) -> list[Frame]:

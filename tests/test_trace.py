@@ -8,15 +8,13 @@ from PIL import Image
 from openimagen.cascade import Cascade, Progress
 from openimagen.data.images import to_pil
 from openimagen.imagen import Imagen
-from openimagen.trace import LABEL, MARGIN, TILE, Trace
-
-ROW = LABEL + 2 * TILE + 3 * MARGIN
+from openimagen.trace import BAND, LABEL, MARGIN, TILE, Trace
 
 
-def tile(strip: Image.Image, stage: int, line: int, column: int) -> np.ndarray:
+def tile(strip: Image.Image, band: int, line: int, column: int) -> np.ndarray:
     """Pixels of one tile: line 0 is what the stage sees, 1 what it makes out."""
     left = MARGIN + column * (TILE + MARGIN)
-    top = MARGIN + stage * ROW + LABEL + line * (TILE + MARGIN)
+    top = MARGIN + band * BAND + LABEL + line * (TILE + MARGIN)
     return np.asarray(strip.crop((left, top, left + TILE, top + TILE))).astype(float)
 
 
@@ -33,13 +31,26 @@ def test_a_tile_for_each_step_of_the_first_picture() -> None:
     trace(report(1, 1, z=-5.0, x0=5.0, stage="sr"))
     strip = trace.strip()
     assert strip.mode == "RGB"
-    assert strip.size == (3 * (TILE + MARGIN) + MARGIN, 2 * ROW + MARGIN)
+    assert strip.size == (4 * (TILE + MARGIN) + MARGIN, BAND + MARGIN)
     for column, call in enumerate((1, 2, 3)):
         assert np.all(abs(tile(strip, 0, 0, column) - 127.5 * call / 4) <= 0.5)
         assert np.all(abs(tile(strip, 0, 1, column) - 127.5 * (1 + call / 4)) <= 0.5)
-    assert (tile(strip, 1, 0, 0).max(), tile(strip, 1, 1, 0).min()) == (0, 255)  # clipped
-    label = np.asarray(strip.crop((0, 0, strip.width, LABEL)))
-    assert (label < 128).any()  # there is writing
+    assert (tile(strip, 0, 0, 3).max(), tile(strip, 0, 1, 3).min()) == (0, 255)  # clipped
+    left = MARGIN + 3 * (TILE + MARGIN)
+    for box in ((0, 0, left, LABEL), (left, 0, strip.width, LABEL)):
+        assert (np.asarray(strip.crop(box)) < 128).any()  # there is writing
+
+
+def test_what_does_not_fit_beside_the_others_stands_below_them() -> None:
+    trace = Trace()
+    for stage, steps in (("base", 8), ("sr256", 2), ("sr1024", 1)):
+        for call in range(1, steps + 1):
+            trace(report(call, steps, z=0.0, x0=1.0, stage=stage))
+    strip = trace.strip()
+    assert strip.size == (10 * (TILE + MARGIN) + MARGIN, 2 * BAND + MARGIN)
+    assert tile(strip, 0, 1, 9).min() == tile(strip, 1, 1, 0).min() == 255
+    assert tile(strip, 0, 0, 9).max() == tile(strip, 1, 0, 0).max() == 128
+    assert tile(strip, 1, 0, 1).min() == 255  # nothing
 
 
 @pytest.mark.parametrize("steps", [1, 2, 8, 9, 250])
@@ -71,8 +82,9 @@ def test_the_last_tile_is_the_picture(tiny: Cascade) -> None:
     trace = Trace()
     out = Imagen(tiny)("fox", seed=2, num_images_per_prompt=2, on_step=trace, output_type="pt")
     strip = trace.strip()
-    assert strip.size == (3 * (TILE + MARGIN) + MARGIN, 3 * ROW + MARGIN)
+    assert strip.size == (9 * (TILE + MARGIN) + MARGIN, BAND + MARGIN)
     for number, images in enumerate(out.stages.values()):
         picture = to_pil(images[0] * 2 - 1).resize((TILE, TILE), Image.Resampling.BOX)
-        assert abs(tile(strip, number, 1, 2) - np.asarray(picture)).max() <= 1
-        assert tile(strip, number, 0, 0).std() > tile(strip, number, 1, 2).std()  # noise is wilder
+        first, last = 3 * number, 3 * number + 2
+        assert abs(tile(strip, 0, 1, last) - np.asarray(picture)).max() <= 1
+        assert tile(strip, 0, 0, first).std() > tile(strip, 0, 1, last).std()  # noise is wilder
