@@ -26,16 +26,29 @@ def test_colours_follow_the_prompt(imagen: Imagen) -> None:
     assert green[1] > green[0] + 0.1
 
 
-def test_all_three_stages_draw_the_same_picture(imagen: Imagen) -> None:
-    stages = imagen("red apple", seed=1, output_type="np").stages
-    pictures = [pictures[0] for pictures in stages.values()]
-    assert [picture.shape for picture in pictures] == [(s, s, 3) for s in (64, 256, 1024)]
-    small = [
-        picture.reshape(64, p, 64, p, 3).mean(axis=(1, 3))
-        for picture, p in zip(pictures, (1, 4, 16), strict=True)
+def test_all_three_stages_draw_the_same_picture_in_the_same_colours(imagen: Imagen) -> None:
+    stages = imagen(["red apple", "a purple banana", "rocket"], seed=1, output_type="np").stages
+    assert [np.shape(pictures) for pictures in stages.values()] == [
+        (3, side, side, 3) for side in (64, 256, 1024)
     ]
-    assert np.abs(small[0] - small[1]).mean() < 0.04
-    assert np.abs(small[1] - small[2]).mean() < 0.02
+    for pictures in zip(*stages.values(), strict=True):
+        small = [
+            picture.reshape(64, p, 64, p, 3).mean(axis=(1, 3))
+            for picture, p in zip(pictures, (1, 4, 16), strict=True)
+        ]
+        assert np.abs(small[0] - small[1]).mean() < 0.04
+        assert np.abs(small[1] - small[2]).mean() < 0.02
+        for statistic in (np.mean, np.std):
+            drift = [np.abs(statistic(p, (0, 1)) - statistic(small[0], (0, 1))) for p in pictures]
+            assert np.max(drift) < 0.01
+
+
+def test_an_icon_off_its_ground_has_a_clear_edge(imagen: Imagen) -> None:
+    (icon,) = imagen("red apple", seed=1, size=256, transparent=True).images
+    alpha = np.asarray(icon)[..., 3]
+    corners = [alpha[y, x] for y in (0, -1) for x in (0, -1)]
+    assert corners == [0] * 4 and alpha[128, 128] == 255
+    assert 0.2 < (alpha == 0).mean() < 0.8 and ((alpha > 0) & (alpha < 255)).mean() < 0.1
 
 
 def test_its_card_and_licences_come_with_it() -> None:
