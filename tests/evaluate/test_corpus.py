@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageDraw
 from things import Thumbnails
 
+from openimagen.data.folder import Pictures
 from openimagen.data.illustrations import is_unseen
 from openimagen.data.images import load
 from openimagen.data.scene_prompts import OBJECTS
@@ -18,8 +19,10 @@ from openimagen.evaluate.composition import scene_of
 from openimagen.evaluate.corpus import Corpus, corpus_exams, read_corpus
 from openimagen.evaluate.drawing import load_model
 from openimagen.evaluate.exams import Exam
+from openimagen.evaluate.report.compared import Pairs, exams_of
 from openimagen.evaluate.report.request import Request
 from openimagen.evaluate.report.run import report
+from openimagen.progress import unwatched
 
 NAMES = sorted({*OBJECTS.values()})
 STYLES = ("fluent-emoji", "noto", "twemoji")
@@ -132,10 +135,29 @@ def test_pictures_come_in_any_order_of_styles(exams: list[Exam], corpus: Corpus)
 
 
 def test_too_few_names_and_a_single_style_are_refused(folder: Path, corpus: Corpus) -> None:
-    with pytest.raises(ValueError, match=r"500 names wanted, .* 49: say --names 49"):
+    with pytest.raises(ValueError, match=r"500 names wanted, .* 50: say --names 50"):
         corpus_exams(corpus, Thumbnails(), names=500)
     with pytest.raises(ValueError, match="has icons of noto: fluent-emoji and another style are"):
         read_corpus(folder / "noto")
+
+
+def test_distances_are_to_held_icons_beside_shown_ones(
+    folder: Path, corpus: Corpus, tiny_folder: Path, tmp_path: Path
+) -> None:
+    asked = Request(
+        model=load_model(str(tiny_folder)), out=tmp_path, icons=folder, names=8, timed=False
+    )
+    _, compared = exams_of(asked, Thumbnails(), unwatched)
+    assert compared and compared.beside and compared.own
+    held, shown = ({icon.path for icon in icons} for icons in (corpus.held, corpus.shown))
+    assert paths(compared.real) == paths(compared.own) == held
+    assert paths(compared.trained) == shown
+    assert paths(compared.beside) < shown and compared.beside.count() == 8
+
+
+def paths(pairs: Pairs) -> set[Path]:
+    assert isinstance(pairs.source, Pictures)
+    return {pair.path for pair in pairs.source.pairs}
 
 
 @pytest.mark.filterwarnings("ignore:.*pictures are few")
@@ -146,7 +168,7 @@ def test_a_report_of_the_corpus(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Every target has a row; distances are to held icons, near-copies of shown ones."""
+    """Every target has a row; near-copies are of shown icons."""
     monkeypatch.setattr("openimagen.evaluate.report.run.EffLite2", lambda device: Thumbnails())
     asked = Request(
         model=load_model(str(tiny_folder)), out=tmp_path / "out", icons=folder, names=8,
