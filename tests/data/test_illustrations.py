@@ -72,6 +72,23 @@ def test_shares_are_those_of_the_plan(corpus: list[Illustration]) -> None:
     assert len(grounds) / len(made) == pytest.approx(0.25, abs=0.03)
 
 
+def test_other_styles_are_shown_by_their_icons_and_each_icon_as_often(tmp_path: Path) -> None:
+    many = {"fluent-emoji": 10, "noto": 60, "twemoji": 20}
+    icons = [
+        Illustration(tmp_path, f"thing {number}", style)
+        for style, count in many.items()
+        for number in range(count)
+    ]
+    made = lessons(icons, 6000, scenes=0.0)
+    shown = Counter(next(iter(lesson.icons.values())) for lesson in made)
+    seen = {number for number, each in enumerate(icons) if not each.is_unseen}
+    assert shown.keys() == seen
+    main = {number for number in seen if icons[number].style == "fluent-emoji"}
+    for group, share in ((main, 0.45), (seen - main, 0.55)):
+        expected = 6000 * share / len(group)
+        assert all(abs(shown[number] - expected) < 5 * expected**0.5 for number in group)
+
+
 def test_a_caption_says_what_is_there(corpus: list[Illustration]) -> None:
     """Each thing by one of its names, its number, colour and size; the relation; the ground."""
     for lesson in lessons(corpus, 1500):
