@@ -7,7 +7,6 @@ from typing import Protocol, cast
 
 import pytest
 import torch
-from conftest import WordEncoder
 from PIL import Image
 from torch import Tensor, nn
 
@@ -17,6 +16,7 @@ from openimagen.data.scenes import Scene
 from openimagen.data.unseen import is_unseen_relation
 from openimagen.text import TextEmbedding
 from openimagen.train.trainee import Trainee
+from tests.conftest import WordEncoder
 
 DOCS, SIDE = Path(__file__).parent.parent / "docs", 16
 COLOURS = {"cat": "red", "rocket": "blue", "apple": "green", "umbrella": "black", "fish": "orange"}
