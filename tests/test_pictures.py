@@ -132,7 +132,7 @@ def test_a_trace_is_written_beside_and_overwrites_nothing(
     for _ in range(2):
         draw(str(tiny_folder), request, tmp_path, "cpu")
     sizes = {path.name: Image.open(path).size for path in strip.parent.iterdir()}
-    assert sizes == {"strip.png": (608, 868), "strip-2.png": (608, 868)}  # 3 steps, 2 stages
+    assert sizes == {"strip.png": (1208, 438), "strip-2.png": (1208, 438)}  # 3 steps, 2 stages
 
 
 def filter_of(monkeypatch: pytest.MonkeyPatch, score: Callable[[Image.Image], float]) -> None:
