@@ -18,7 +18,7 @@ def pack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights by name, as they are stored: int8 with float32 scales [outputs], or bfloat16."""
     packed = dict[str, Tensor]()
     for name, weight in state.items():
-        is_matrix = weight.ndim > 1 and len(weight) > 1  # position maps are one row: they would not
+        is_matrix = weight.ndim > 1 and len(weight) > 1  # position maps: all in one row
         if not is_matrix or weight.numel() < LARGE or not weight.isfinite().all():
             packed[name] = weight.bfloat16()
             continue

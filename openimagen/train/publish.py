@@ -39,11 +39,8 @@ def _weights(recipe: Recipe, config: StageConfig, folder: Path) -> UNet:
     stage = given.get(config.name)
     if stage is None or stage.net is None:
         raise ValueError(f"{folder} has no weights of stage {config.name}: train it first")
-    ours, theirs = (
-        (text, each.unet, each.diffusion)
-        for text, each in ((recipe.model.text, config), (model.config.text, stage.config))
-    )
-    if ours != theirs:
+    fits = stage.config.unet == config.unet and stage.config.diffusion == config.diffusion
+    if not fits or model.config.text != recipe.model.text:
         raise ValueError(f"stage {config.name} of {folder} was trained from another recipe")
     return stage.net
 
