@@ -4,6 +4,7 @@ import json
 import socket
 import sqlite3
 from contextlib import closing
+from http.client import HTTPException
 from pathlib import Path
 from threading import Timer
 from urllib.error import URLError
@@ -29,7 +30,7 @@ def vote_until_it_dies(address: str, token: str, taken: dict[tuple[str, str], st
                 path = f"api/pages/{page['key']}/{question}"
                 try:
                     assert ask(address, token, path, {"answer": answer}) == {"saved": True}
-                except (URLError, ConnectionError):
+                except (URLError, ConnectionError, HTTPException):  # the last: half an answer
                     taken[page["key"], question] += f" or {answer}"  # it may be on the disk
                     return
                 taken[page["key"], question] = answer
