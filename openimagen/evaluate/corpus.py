@@ -1,7 +1,8 @@
 """What a model of the illustration corpus was shown and what it was not, as exams.
 
-Names that it was shown; names in styles in which it was not shown them; and scenes, in the main
-style, of colours and relations that it was not shown with these things.
+Names that it was shown; names in styles in which it was not shown them; names that it was shown in
+no style; and scenes, in the main style, of colours and relations that it was not shown with these
+things.
 """
 
 import random
@@ -17,6 +18,7 @@ from openimagen.data.icons import STYLES
 from openimagen.data.illustrations import Illustration, is_unseen, read_illustrations
 from openimagen.data.scene_prompts import OBJECTS, scene_prompts
 from openimagen.data.scenes import Scene, read_icon
+from openimagen.data.unseen import is_unseen_name
 from openimagen.evaluate.composition import Composition, prompt_of
 from openimagen.evaluate.exams import Exam
 from openimagen.evaluate.features import Features
@@ -87,13 +89,19 @@ def corpus_exams(
     side: int | None = None,
     watch: Watch = unwatched,
 ) -> list[Exam]:
-    """Retrieval of seen names, of unseen pairs of name and style, and composition.
+    """Retrieval of seen names, of unseen pairs of name and style, of new names; composition.
 
-    `names` of each retrieval, chosen by the seed; ValueError if there are not as many.
+    `names` of the first two, chosen by the seed; ValueError if there are not as many. Of the third
+    all, for they are few; without any, that exam is left out.
     """
+    comparable = [icon for icon in corpus.of(corpus.main).values() if corpus.other(icon)]
+    seen = [icon.name for icon in comparable if not icon.is_unseen]
+    new = [icon.name for icon in comparable if is_unseen_name(icon.name)]
+    more = random.Random(seed).sample(seen, max(0, min(names - len(new), len(seen))))
     exams = [
-        _seen(corpus, features, names, seed, side, watch),
+        _plain("seen", corpus, _lot(seen, names, seed), [], features, side, watch),
         _unseen(corpus, features, names, seed, side, watch),
+        *([_plain("new", corpus, new, more, features, side, watch)] if new else []),
         _composed(corpus, seed, side),
     ]
     for exam in exams:
@@ -101,17 +109,25 @@ def corpus_exams(
     return exams
 
 
-def _seen(
-    corpus: Corpus, features: Features, count: int, seed: int, side: int | None, watch: Watch
+def _plain(
+    which: str,
+    corpus: Corpus,
+    names: list[str],
+    more: list[str],
+    features: Features,
+    side: int | None,
+    watch: Watch,
 ) -> Exam:
-    """Plain names, looked up in the main style; real icons of another style are the ceiling."""
+    """Plain names, looked up among them and `more` in the main style.
+
+    Real icons of another style are the ceiling.
+    """
     main = corpus.of(corpus.main)
-    pairs = {icon.name: corpus.other(icon) for icon in main.values() if not icon.is_unseen}
-    chosen = _lot([name for name, other in pairs.items() if other], count, seed)
-    gallery = {name: [main[name].path] for name in chosen}
-    real = {name: [other.path] for name, other in pairs.items() if other and name in gallery}
-    measure = Prototypes(gallery, features, real, side, watch, title="seen names")
-    return Exam("seen", measure, [Prompt(name) for name in chosen])
+    gallery = {name: [main[name].path] for name in (*names, *more)}
+    others = {name: corpus.other(main[name]) for name in names}
+    real = {name: [other.path] for name, other in others.items() if other}
+    measure = Prototypes(gallery, features, real, side, watch, title=f"{which} names")
+    return Exam(which, measure, [Prompt(name) for name in names])
 
 
 def _unseen(

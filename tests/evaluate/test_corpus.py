@@ -26,7 +26,7 @@ from openimagen.progress import unwatched
 
 NAMES = sorted({*OBJECTS.values()})
 STYLES = ("fluent-emoji", "noto", "twemoji")
-SEEN, UNSEEN, COMPOSED = range(3)
+SEEN, UNSEEN, NEW, COMPOSED = range(4)
 
 
 def picture(number: int, style: str) -> Image.Image:
@@ -86,6 +86,8 @@ def test_shown_and_held_are_apart_and_held_names_are_shown_in_another_style(
 def test_each_exam_asks_for_what_it_says(corpus: Corpus, exams: list[Exam]) -> None:
     for prompt in exams[SEEN].prompts:
         assert not is_unseen_pair(prompt.text, "fluent-emoji")
+    assert [prompt.text for prompt in exams[NEW].prompts] == ["house", "top hat"]
+    assert all(is_unseen_name(prompt.text) for prompt in exams[NEW].prompts)
     words = {"fluent 3D style": "fluent-emoji", "noto style": "noto", "twemoji style": "twemoji"}
     for prompt in exams[UNSEEN].prompts:
         name, style = prompt.text.split(", in ")
@@ -106,6 +108,7 @@ def test_the_real_pictures_are_right_and_those_of_other_names_are_not(
     words = {"fluent 3D style": "fluent-emoji", "noto style": "noto", "twemoji style": "twemoji"}
     for exam, asked in (
         (exams[SEEN], [f"{prompt.text} fluent-emoji" for prompt in exams[SEEN].prompts]),
+        (exams[NEW], [f"{prompt.text} fluent-emoji" for prompt in exams[NEW].prompts]),
         (
             exams[UNSEEN],
             [

@@ -90,7 +90,7 @@ def _of_corpus(
     """Distances are to icons that were held back; beside them, as many that were shown."""
     corpus = read_corpus(folder)
     exams = corpus_exams(corpus, network, asked.names, asked.seed, asked.looked_at, watch)
-    _, unseen, _ = exams
+    unseen = next(exam for exam in exams if exam.name == "unseen")
     some = Random(asked.seed).sample(corpus.shown, min(asked.names, len(corpus.shown)))
     held, beside, shown = (
         Pairs(folder, _pictures(icons)) for icons in (corpus.held, some, corpus.shown)
