@@ -179,8 +179,8 @@ def test_a_report_of_the_corpus(
     )  # fmt: skip
     found, page = report(asked)
     rows = {figure.name.split(" (")[0]: figure for figure in found.figures}
-    assert {"R@1 of seen names", "R@1 of unseen", "colors", "counting", "position"} <= {
-        name.replace(" (name, style)", "") for name in rows
+    assert {"R@1 of seen names", "R@1 of unseen", "R@1 of new names", "colors", "position"} <= {
+        *rows
     }
     assert rows["FD-Thumbnails"].real is not None
     assert found.copying is not None and found.copying.training == len(corpus.shown)
@@ -189,3 +189,12 @@ def test_a_report_of_the_corpus(
         ("speed", "Leave --no-speed out"),
     )
     assert page.exists()
+
+    seen = tmp_path / "out/pictures/seen"
+    for drawn in map(json.loads, (seen / "metadata.jsonl").open()):
+        copied = load(corpus.of("fluent-emoji")[drawn["text"]].path)
+        copied.resize((asked.drawn,) * 2).save(seen / drawn["file_name"])
+    again, _ = report(asked)
+    copies = "near-copies of training pictures among seen names"
+    assert [each.value for each in again.figures if each.name.startswith(copies)] == [1]
+    assert rows[copies].value < 1 and again.copying == found.copying

@@ -49,7 +49,8 @@ class Compared:
     """Whose pictures are compared with which real ones.
 
     Distances are from the exam's pictures to `real`; those of `beside`, real pictures, are read
-    next to them. `trained` is what they may be copies of, and what `own` pictures are held to.
+    next to them. `trained` is what they may be copies of, and what `own` pictures are held to;
+    those of `seen`, if it is another exam, may be copies as well.
     """
 
     exam: Exam
@@ -58,6 +59,7 @@ class Compared:
     trained: Pairs
     own: Pairs | None
     gallery: Path  # real pictures for the sweep
+    seen: Exam | None = None
 
 
 def exams_of(asked: Request, network: Features, watch: Watch) -> tuple[list[Exam], Compared | None]:
@@ -90,12 +92,13 @@ def _of_corpus(
     """Distances are to icons that were held back; beside them, as many that were shown."""
     corpus = read_corpus(folder)
     exams = corpus_exams(corpus, network, asked.names, asked.seed, asked.looked_at, watch)
-    unseen = next(exam for exam in exams if exam.name == "unseen")
+    named = {exam.name: exam for exam in exams}
     some = Random(asked.seed).sample(corpus.shown, min(asked.names, len(corpus.shown)))
     held, beside, shown = (
         Pairs(folder, _pictures(icons)) for icons in (corpus.held, some, corpus.shown)
     )
-    compared = Compared(unseen, held, beside, shown, own=held, gallery=folder / corpus.main)
+    gallery = folder / corpus.main
+    compared = Compared(named["unseen"], held, beside, shown, held, gallery, named["seen"])
     return exams, compared
 
 

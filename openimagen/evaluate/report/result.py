@@ -123,10 +123,11 @@ def of_distance(distance: Distance, unseen: Distance | None) -> Figure:
     )
 
 
-def of_copying(drawn: Copying, unseen: Copying | None) -> Figure:
-    """The share of near-copies as a row."""
+def of_copying(drawn: Copying, unseen: Copying | None, of: str = "") -> Figure:
+    """The share of near-copies as a row, `of` something."""
+    among = of and f" among {of}"
     return Figure(
-        name=f"near-copies of training pictures ({drawn.features})",
+        name=f"near-copies of training pictures{among} ({drawn.features})",
         better="neither",
         pictures=drawn.pictures,
         value=drawn.share,

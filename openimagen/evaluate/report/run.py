@@ -69,6 +69,9 @@ def report(asked: Request, watch: Watch = unwatched) -> tuple[Report, Path]:
         figures += _distances(looked, network)
         near = _near(asked, compared, looked, network, shown, watch)
         figures.append(of_copying(near.drawn, near.unseen))
+        if compared.seen:
+            copies = _copies(asked, compared.seen, looked, network)
+            figures.append(of_copying(copies, None, of="seen names"))
     found = Report(
         asked=_facts(asked, exams),
         figures=tuple(figures),
@@ -186,6 +189,13 @@ def _near(
             )
         )
     return Near(copying(found, count, network.name), unseen, tuple(neighbours))
+
+
+def _copies(asked: Request, exam: Exam, looked: Looked, network: Features) -> Copying:
+    """How near the pictures of another exam come to those trained on."""
+    drawing = asked.drawing(exam.name, exam.prompts, asked.drawn)
+    rows = network(at_side(picture, asked.looked_at) for picture in drawing.pictures())
+    return copying(nearest(rows, looked.trained), len(looked.trained), network.name)
 
 
 # --- the sweep, the grid --------------------------------------------------------------------------
