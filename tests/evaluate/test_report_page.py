@@ -143,7 +143,7 @@ def test_tables() -> None:
 | AMD EPYC, 2 threads | |
 |---|---|
 | from the command to a 1024x1024 PNG, cold | 6.3 s |
-| a further 1024x1024 picture, warm | 2.2 s |
+| a further 1024x1024 PNG, warm | 2.2 s |
 | arithmetic of a picture, 16 network calls | 0.030 TFLOP |
 | memory at the most | 0.72 GB |"""
     )

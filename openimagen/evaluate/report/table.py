@@ -38,7 +38,7 @@ def _speed(report: Report) -> list[str]:
     rows = [
         [f"{speed.machine}, {speed.threads} threads", ""],
         [f"from the command to a {side} PNG, cold", f"{speed.cold_s:.1f} s"],
-        [f"a further {side} picture, warm", f"{speed.warm_s:.1f} s"],
+        [f"a further {side} PNG, warm", f"{speed.warm_s:.1f} s"],
         [f"arithmetic of a picture, {calls} network calls", f"{tflop:.3f} TFLOP"],
     ]
     if speed.peak_gb is not None:
