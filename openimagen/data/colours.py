@@ -83,6 +83,13 @@ def tint(colour: str, white: float) -> tuple[int, int, int]:
     return red, green, blue
 
 
+def own_colour(drawing: Image.Image) -> str:
+    """What most of an RGBA drawing is of: one of `NAMES`."""
+    there = np.asarray(drawing.getchannel("A")) > 127
+    counts = np.bincount(colour_numbers(drawing.convert("RGB"))[there], minlength=len(NAMES))
+    return NAMES[int(counts.argmax())]
+
+
 def paintable(drawing: Image.Image) -> bool:
     """Whether most of an RGBA drawing is of one colour, so that its name in another makes sense."""
     there = np.asarray(drawing.getchannel("A")) > 127

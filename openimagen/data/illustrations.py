@@ -179,10 +179,10 @@ class Lessons:
                     return scene
 
     def _on_ground(self, scene: Scene, words: str, rng: random.Random) -> tuple[Scene, str]:
-        """White, which is not said; or colours that are."""
-        if rng.random() >= self.plan.grounds:
-            return dataclasses.replace(scene, ground=((255, 255, 255),)), words
+        """White, which is not said, unless it would hide a white thing; or colours that are."""
         taken = {thing.colour for thing in scene.include}
+        if "white" not in taken and rng.random() >= self.plan.grounds:
+            return dataclasses.replace(scene, ground=((255, 255, 255),)), words
         names = [name for name in COLOURS if name not in taken]
         colours = rng.sample(names, 2 if rng.random() < GRADIENT else 1)
         ground = tuple(ground_of(colour, rng) for colour in colours)

@@ -9,9 +9,11 @@ _UNCOUNTED = {
 }  # nobody asks for "a money"
 _PLURALS = {
     **{name: name for name in ("fish", "sheep", "broccoli", "deer", "scissors", "skis", "shrimp")},
+    **{name: name for name in ("bison", "moose")},
     "knife": "knives", "wolf": "wolves", "mouse": "mice", "person": "people", "tooth": "teeth",
     "leaf": "leaves", "man": "men", "woman": "women", "child": "children", "goose": "geese",
-    "loaf": "loaves", "potato": "potatoes", "tomato": "tomatoes",
+    "loaf": "loaves", "potato": "potatoes", "tomato": "tomatoes", "snowman": "snowmen",
+    "ox": "oxen", "die": "dice",
 }  # fmt: skip
 _SEVERAL = re.compile(r"(family|kiss) |(locked|unlocked|men|women|people|palms|thumbs)\b")
 _CLAUSE = re.compile(r" (with|without|of|on|in|at|behind|over|from|to|and|above|below)\b")
@@ -31,7 +33,9 @@ def article(words: str) -> str:
 
 
 def plural(name: str) -> str:
-    """Several of it."""
+    """Several of it: "cups of tea"."""
+    if clause := _CLAUSE.search(name):
+        return plural(name[: clause.start()]) + name[clause.start() :]
     before, _, last = name.rpartition(" ")
     if last in _PLURALS:
         many = _PLURALS[last]

@@ -20,7 +20,7 @@ LOOKS = {  # what goes before a noun
     "flat-color-icons": ("flat",),
     "twemoji": ("flat",),
 }
-OTHER_NAMES = {  # beside those in OBJECTS; never what another icon is called, as "cat" is
+OTHER_NAMES = {  # beside those in OBJECTS; never what another emoji is called, as "cat" is
     "airplane": ("plane",), "bicycle": ("bike",), "cooking": ("fried egg",),
     "deciduous tree": ("broadleaf tree",), "doughnut": ("donut",),
     "evergreen tree": ("fir tree", "pine tree"), "french fries": ("fries",),
@@ -71,7 +71,10 @@ def scene_words(scene: Scene, rng: random.Random) -> str:
 
 
 def _thing_words(thing: Thing, rng: random.Random) -> str:
-    called = rng.choice((thing.name, thing.name, *OTHER_NAMES.get(thing.name, ())))
+    others = OTHER_NAMES.get(thing.name, ())
+    if thing.colour:
+        others = tuple(name for name in others if not has_colour(name))  # no "green orange"
+    called = rng.choice((thing.name, thing.name, *others))
     before = [rng.choice(SIZE_WORDS[thing.size])] if thing.size else []
     before += [thing.colour] if thing.colour else []
     if thing.count > 1:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from openimagen.config import Illustrations
-from openimagen.data.colours import paintable
+from openimagen.data.colours import own_colour, paintable
 from openimagen.data.icons import STYLES
 from openimagen.data.illustrations import Illustration, is_unseen, read_illustrations
 from openimagen.data.scene_prompts import OBJECTS, scene_prompts
@@ -48,9 +48,12 @@ class Corpus:
 
     @cached_property
     def held(self) -> list[Illustration]:
-        """Those whose name it was shown, but not in this style."""
+        """Those whose name it was shown, but not in this style, nor the same file as another's."""
         names = {icon.name for icon in self.shown}
-        return [icon for icon in self.icons if icon.is_unseen and icon.name in names]
+        held = [icon for icon in self.icons if icon.is_unseen and icon.name in names]
+        sizes = {icon.path.stat().st_size for icon in held}
+        same = {icon.path.read_bytes() for icon in self.shown if icon.path.stat().st_size in sizes}
+        return [icon for icon in held if icon.path.read_bytes() not in same]
 
     def of(self, style: str) -> dict[str, Illustration]:
         """All icons of a style, by name."""
@@ -166,6 +169,8 @@ def _composed(corpus: Corpus, seed: int, side: int | None) -> Exam:
     }
     painted = [name for name, icon in icons.items() if paintable(icon)]
     natural = {icon.name for icon in corpus.icons}  # "green apple" is an icon
+    natural |= {f"{own_colour(icon)} {called}" for called, icon in icons.items()}
+    natural |= {f"white {called}" for called in icons}  # nobody sees it on white
 
     def is_asked(scene: Scene) -> bool:
         if scene.tag not in COMPOSED:

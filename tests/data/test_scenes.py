@@ -185,6 +185,8 @@ def test_few_names_make_as_many_as_there_are() -> None:
 def test_words() -> None:
     assert [plural(each) for each in ("bus", "butterfly", "key", "kitchen knife", "fish", "pen")] \
         == ["buses", "butterflies", "keys", "kitchen knives", "fish", "pens"]  # fmt: skip
+    assert [plural(each) for each in ("snowman", "cup of tea", "game die", "bowl with spoon")] \
+        == ["snowmen", "cups of tea", "game dice", "bowls with spoon"]  # fmt: skip
     captions = {scene.caption for scene in scene_prompts(["apple", "unicorn", "cat"], 3)}
     assert {"an apple", "a unicorn", "a cat"} <= captions
 

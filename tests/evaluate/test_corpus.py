@@ -2,6 +2,7 @@
 
 import colorsys
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 from PIL import Image, ImageDraw
 from things import Thumbnails
 
+from openimagen.data.colours import own_colour
 from openimagen.data.folder import Pictures
 from openimagen.data.illustrations import is_unseen
 from openimagen.data.images import load
 from openimagen.data.scene_prompts import OBJECTS
+from openimagen.data.scenes import read_icon
 from openimagen.data.unseen import is_unseen_name, is_unseen_pair
 from openimagen.evaluate.composition import scene_of
 from openimagen.evaluate.corpus import Corpus, corpus_exams, read_corpus
@@ -83,6 +86,16 @@ def test_shown_and_held_are_apart_and_held_names_are_shown_in_another_style(
     assert not any(is_unseen_name(icon.name) for icon in corpus.held)
 
 
+def test_a_file_that_was_shown_under_another_name_is_not_held(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    shutil.copytree(corpus.folder, tmp_path / "icons")
+    held, shown = corpus.held[0], corpus.shown[0]
+    shutil.copy(shown.path, tmp_path / "icons" / held.path.relative_to(corpus.folder))
+    again = {(icon.name, icon.style) for icon in read_corpus(tmp_path / "icons").held}
+    assert again == {(icon.name, icon.style) for icon in corpus.held} - {(held.name, held.style)}
+
+
 def test_each_exam_asks_for_what_it_says(corpus: Corpus, exams: list[Exam]) -> None:
     for prompt in exams[SEEN].prompts:
         assert not is_unseen_pair(prompt.text, "fluent-emoji")
@@ -98,6 +111,9 @@ def test_each_exam_asks_for_what_it_says(corpus: Corpus, exams: list[Exam]) -> N
         tags.add(scene.tag)
         assert is_unseen(scene) == (scene.tag in ("colors", "position", "color_attr"))
         assert prompt.text.endswith(", in fluent 3D style")
+        for thing in scene.include:
+            own = own_colour(read_icon(corpus.of("fluent-emoji")[OBJECTS[thing.name]].path, 48))
+            assert thing.colour not in ("white", own)
     assert len(tags) == 6
 
 

@@ -71,7 +71,7 @@ def report(asked: Request, watch: Watch = unwatched) -> tuple[Report, Path]:
         figures.append(of_copying(near.drawn, near.unseen))
         if compared.seen:
             copies = _copies(asked, compared.seen, looked, network)
-            figures.append(of_copying(copies, None, of="seen names"))
+            figures.append(of_copying(copies, near.unseen, of="seen names"))
     found = Report(
         asked=_facts(asked, exams),
         figures=tuple(figures),
