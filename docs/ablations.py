@@ -57,6 +57,8 @@ def ablate(
 ) -> Row:
     """Train with some settings for some CPU-seconds, and measure."""
     plan = resolved(recipes.override(recipe, [*SMALL, *settings.split()]), CPU)
+    if plan.model.text != recipe.model.text:
+        raise ValueError(f"{settings}: all rows read one text; docs/places.py varies it")
     trial = trainee_of(plan, 1_000_000)
     train(trial, data, encoder, 2)  # the first steps are slow
     start = time.process_time()

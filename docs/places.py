@@ -82,8 +82,9 @@ def swapped(scene: Scene) -> str:
 def row(recipe: Recipe, settings: str, icons: Icons, seconds: float) -> str:
     """Train with some settings for some CPU-seconds, and measure."""
     plan = resolved(recipes.override(recipe, [*SMALL, *settings.split()]), CPU)
-    side, train = plan.model.stages[0].side, plan.train["base"]
     encoder = CachedEncoder(TextEncoder.load(plan.model.text))
+    plan = recipes.override(plan, [f"{UNET}.text_width={encoder.width}"])
+    side, train = plan.model.stages[0].side, plan.train["base"]
     scenes, before = Scenes(icons, side, 0, unseen=False), time.process_time()
     trial = trainee_of(plan, 1_000_000)
     for _ in range(10):  # how many steps there is time for; the encoder's cache fills as well

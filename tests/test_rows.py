@@ -1,6 +1,7 @@
 """The rows of docs/experiments.md: a base that knows what there is, not where, is said to."""
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Protocol, cast
@@ -76,6 +77,16 @@ def test_share_of_what_the_text_is_worth_that_places_are(
     )
     cells = places.measured(cast(Trainee, base), scenes(places), encoder)
     assert cells == [f"0.0000 / {bare}, {share}"] * len(places.LEVELS)
+
+
+def test_a_row_of_another_text_is_trained_and_measured(
+    places: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "SHOWN", 4)
+    icons = {name: Image.new("RGBA", (8, 8), colour) for name, colour in COLOURS.items()}
+    settings = "model.text.layers=[1,3,6] train.base.batch=2 train.base.warmup_images=0"
+    made = places.row(places.recipes.load("emoji"), settings, icons, 2.0)
+    assert re.fullmatch(r"\| .* \| \d+ (\| \d\.\d{4} / \d\.\d{4}, -?\d+% ){3}\|", made)
 
 
 @pytest.mark.parametrize("unseen", [True, False])
