@@ -49,6 +49,24 @@ def test_figures_are_those_of_the_report(page: str) -> None:
     assert shown.strip() == markdown(read_report(MODEL / "report.json"))
 
 
+def test_what_the_card_wanted_and_has_is_in_the_report() -> None:
+    figures = {each.name: each for each in read_report(MODEL / "report.json").figures}
+    rows = {
+        "R@1 of seen names, of the real icons'": "R@1 of seen names (EffLite2)",
+        "R@1 of unseen pairs of a name and a style, of the real icons'": "R@1 of unseen "
+        "(name, style) (EffLite2)",
+        "colours of things never shown in them": "colors (icons)",
+        "counts, 2 to 4": "counting (icons)",
+        "left, right, above, below": "position (icons)",
+    }
+    card = (MODEL / "MODEL_CARD.md").read_text()
+    for row, name in rows.items():
+        figure = figures[name]
+        value = figure.value / (figure.real or 1) if "of the real" in row else figure.value
+        said = re.search(rf"^\| {re.escape(row)} \| \d+% \| (\d+%) \|$", card, re.MULTILINE)
+        assert said and said[1] == f"{value:.0%}", row
+
+
 def test_report_is_of_the_embedded_model() -> None:
     asked = read_report(MODEL / "report.json").asked
     assert asked.sha256 == hashlib.sha256((MODEL / "model.json").read_bytes()).hexdigest()
