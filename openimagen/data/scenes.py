@@ -157,7 +157,7 @@ def trimmed(icon: Image.Image) -> Image.Image:
 
 
 def compose(scene: Scene, icons: Icons, side: int, seed: int = 0) -> Image.Image:
-    """A picture of a scene, `side` x `side`: its things, apart from each other, on one colour.
+    """A picture of a scene, `side` x `side`: its things, apart unless one is inside, on its ground.
 
     ValueError for a thing without an icon, or positions of more than two things.
     """
