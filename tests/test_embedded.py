@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from openimagen import Imagen
+from openimagen import Imagen, recipes
 from openimagen.model_folder import find_model, read_model_file
 
 
@@ -49,6 +49,11 @@ def test_an_icon_off_its_ground_has_a_clear_edge(imagen: Imagen) -> None:
     corners = [alpha[y, x] for y in (0, -1) for x in (0, -1)]
     assert corners == [0] * 4 and alpha[128, 128] == 255
     assert 0.2 < (alpha == 0).mean() < 0.8 and ((alpha > 0) & (alpha < 255)).mean() < 0.1
+
+
+def test_it_is_of_the_recipe() -> None:
+    """So that `--init emoji` goes on from it."""
+    assert read_model_file(find_model("emoji")).model == recipes.load("emoji").model
 
 
 def test_its_card_and_licences_come_with_it() -> None:
