@@ -195,6 +195,11 @@ class Imagen:
             output.add(drawing, passed, kind)
         return output
 
+    def draw_file(self, prompt: str, seed: int, size: int, on_step: OnStep) -> bytes | None:
+        """One picture as a signed PNG; None if it was withheld."""
+        picture = self([prompt], seed=seed, size=size, on_step=on_step)[0]
+        return None if picture is None else self.door.encode(picture, "png")
+
     def _prepare(
         self, prompts: Sequence[str], source: Source | None, wishes: Wishes
     ) -> list[Drawing]:

@@ -62,6 +62,7 @@ def report(
     from openimagen.evaluate.prompts import read_prompts
     from openimagen.evaluate.report import run, table
     from openimagen.evaluate.report.request import Request
+    from openimagen.imagen import Imagen
     from openimagen.progress import progress_bar
 
     if icons and (data or unseen or scenes or prompts or clip):
@@ -71,8 +72,9 @@ def report(
         )
     for path in card or []:
         table.check_place(path)
+    measured = load_model(model, find_device(device))
     asked = Request(
-        model=load_model(model, find_device(device)),
+        model=measured,
         out=out or Path(f"report-{Path(model).name}"),
         data=data,
         unseen=unseen,
@@ -85,7 +87,7 @@ def report(
         size=size,
         side=side,
         cut=cut,
-        timed=timed,
+        draw=Imagen(measured.cascade).draw_file if timed else None,
         hourly=hourly,
         version=__version__,
         command=shlex.join(["openimagen", *sys.argv[1:]]),

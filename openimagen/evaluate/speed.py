@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,14 +16,16 @@ from tempfile import TemporaryDirectory, TemporaryFile
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from openimagen.cascade import Cascade, Progress, network_calls
+from openimagen.cascade import Cascade, OnStep, Progress, network_calls
 from openimagen.evaluate.drawing import Model
-from openimagen.imagen import Imagen
 from openimagen.progress import Watch, unwatched
 
 PROMPT = "a cherry tree in blossom"
 CPUINFO = Path("/proc/cpuinfo")  # Linux's
 WARM, COLD = 5, 2  # pictures drawn, of which the median counts
+
+# prompt, seed, side: draws one picture with the model, as far as the bytes of the file people get
+Draw = Callable[[str, int, int, OnStep], object]
 
 
 @dataclass(frozen=True)
@@ -63,19 +66,19 @@ class Speed:
         return "\n".join([*lines, ", ".join(times)])
 
 
-def speed(model: Model, size: int | None = None, watch: Watch = unwatched) -> Speed:
+def speed(model: Model, draw: Draw, size: int | None = None, watch: Watch = unwatched) -> Speed:
     """Draw some pictures, one at a time: in this process, and by the command. Medians."""
-    cascade, imagen = model.cascade, Imagen(model.cascade)
+    cascade = model.cascade
     side = size or cascade.config.stages[-1].side
     numbers = cascade.stages_between(0, side)
     on_cuda = cascade.device.type == "cuda"
-    _lap(imagen, side)  # loads the encoder and the filters, and warms up
+    _lap(draw, side)  # loads the encoder and the filters, and warms up
     if on_cuda:
         torch.cuda.reset_peak_memory_stats(cascade.device)
     with watch("timing", "pictures") as advance:
         laps = list[list[float]]()
         for number in range(WARM):
-            laps.append(_lap(imagen, side, number))
+            laps.append(_lap(draw, side, number))
             advance(number + 1, WARM + COLD)
         peak = torch.cuda.max_memory_allocated(cascade.device) / 1e9 if on_cuda else None
         flops = _flops(cascade, side)
@@ -114,16 +117,14 @@ def _stage(cascade: Cascade, number: int, seconds: float, tflop: float) -> Stage
     return StageSpeed(stage.config.name, stage.config.side, parameters, calls, seconds, tflop)
 
 
-def _lap(imagen: Imagen, size: int, seed: int = 0) -> list[float]:
+def _lap(draw: Draw, size: int, seed: int = 0) -> list[float]:
     """Seconds of each stage, the first one's with reading the prompt, and of the door."""
     began, ends = time.perf_counter(), dict[str, float]()
 
     def note(progress: Progress) -> None:
         ends[progress.stage] = time.perf_counter()
 
-    picture = imagen(PROMPT, seed=seed, size=size, on_step=note)[0]
-    if picture is not None:  # not withheld
-        imagen.door.encode(picture, "png")
+    draw(PROMPT, seed, size, note)
     times = [began, *ends.values(), time.perf_counter()]
     return [after - before for before, after in pairwise(times)]
 

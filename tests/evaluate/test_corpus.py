@@ -165,9 +165,7 @@ def test_too_few_names_and_a_single_style_are_refused(folder: Path, corpus: Corp
 def test_distances_are_to_held_icons_beside_shown_ones(
     folder: Path, corpus: Corpus, tiny_folder: Path, tmp_path: Path
 ) -> None:
-    asked = Request(
-        model=load_model(str(tiny_folder)), out=tmp_path, icons=folder, names=8, timed=False
-    )
+    asked = Request(model=load_model(str(tiny_folder)), out=tmp_path, icons=folder, names=8)
     _, compared = exams_of(asked, Thumbnails(), unwatched)
     assert compared and compared.beside and compared.own
     held, shown = ({icon.path for icon in icons} for icons in (corpus.held, corpus.shown))
@@ -193,7 +191,7 @@ def test_a_report_of_the_corpus(
     monkeypatch.setattr("openimagen.evaluate.report.run.EffLite2", lambda device: Thumbnails())
     asked = Request(
         model=load_model(str(tiny_folder)), out=tmp_path / "out", icons=folder, names=8,
-        guidance=(), timed=False,
+        guidance=(),
     )  # fmt: skip
     found, page = report(asked)
     rows = {figure.name.split(" (")[0]: figure for figure in found.figures}

@@ -48,7 +48,6 @@ def asked(tiny_folder: Path, tmp_path: Path) -> Request:
         unseen=unseen,
         names=8,
         guidance=(1.0, 2.0),
-        timed=False,
     )
 
 

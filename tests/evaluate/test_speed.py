@@ -7,6 +7,7 @@ from openimagen.cascade import Cascade
 from openimagen.evaluate import speed as module
 from openimagen.evaluate.drawing import Model
 from openimagen.evaluate.speed import machine, speed
+from openimagen.imagen import Imagen
 
 
 def timed(
@@ -15,7 +16,8 @@ def timed(
     """Without the command, which cannot be told of a cascade in memory."""
     monkeypatch.setattr(module, "WARM", 1)
     monkeypatch.setattr(module, "_from_the_command", lambda model, size: (3.0, 0.5))
-    return speed(Model("tiny", "1234", cascade), size)
+    draw = Imagen(cascade).draw_file
+    return speed(Model("tiny", "1234", cascade), draw, size)
 
 
 def with_steps(cascade: Cascade, steps: int, guidance: float) -> Cascade:

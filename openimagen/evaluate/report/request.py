@@ -6,6 +6,7 @@ from pathlib import Path
 
 from openimagen.evaluate.drawing import Drawing, Model
 from openimagen.evaluate.prompts import Prompt
+from openimagen.evaluate.speed import Draw
 
 GUIDANCE = (1.0, 1.5, 2.0, 3.0, 5.0)  # weights that the sweep goes over
 
@@ -20,7 +21,7 @@ class Request:
     or hub id.
     `prompts`: what to draw, instead of `names` captions of `data`. `size`: side that the measured
     pictures are drawn at, the first stage's if None; `side`: that all are looked at with. `cut`:
-    draw prompts that are too long for the model, too.
+    draw prompts that are too long for the model, too. `draw`: what is timed; None times nothing.
     """
 
     model: Model
@@ -37,7 +38,7 @@ class Request:
     side: int | None = None
     cut: bool = False
     guidance: Sequence[float] = GUIDANCE
-    timed: bool = True
+    draw: Draw | None = None
     hourly: float | None = None  # price of this machine
     version: str = ""  # of openimagen
     command: str = ""  # what was typed

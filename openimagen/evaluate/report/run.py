@@ -79,7 +79,7 @@ def report(asked: Request, watch: Watch = unwatched) -> tuple[Report, Path]:
         neighbours=near.neighbours if near else (),
         sweep=_sweep(asked, exams, compared, network, shown, watch),
         grid=_grid(asked, exams, shown, watch),
-        speed=speed(asked.model, watch=watch) if asked.timed else None,
+        speed=speed(asked.model, asked.draw, watch=watch) if asked.draw else None,
         left_out=tuple(_left_out(asked)),
     )
     found.write(asked.out)
@@ -288,5 +288,5 @@ def _left_out(asked: Request) -> Iterator[tuple[str, str]]:
         yield "composition", "Give icons to ask for scenes of: --scenes FOLDER"
     if not asked.clip:
         yield "CLIP score", "Give a CLIP: --clip FOLDER"
-    if not asked.timed:
+    if not asked.draw:
         yield "speed", "Leave --no-speed out"
