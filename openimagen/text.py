@@ -370,16 +370,15 @@ class CachedEncoder:
     """An encoder that remembers: training sees a caption every epoch and encodes it once.
 
     States are kept in bfloat16 in main memory, as `openimagen.embeddings` has them on disk: a run
-    gets the same from either, and whatever it has seen before. 16 tokens take 12 kB with MiniLM,
-    128 kB with T5-XXL.
+    gets the same from either. 16 tokens take 12 kB a layer with MiniLM, 128 kB with T5-XXL. Over
+    `capacity` bytes, the least recently used is forgotten.
     """
 
-    def __init__(self, encoder: TextEncoder, capacity: int = 100_000) -> None:
-        self.encoder = encoder
+    def __init__(self, encoder: TextEncoder, capacity: int = 2**30) -> None:
+        self.encoder, self.identity = encoder, encoder.identity
         self.width, self.max_tokens = encoder.width, encoder.max_tokens
-        self.identity = encoder.identity
-        self.capacity = capacity  # captions; the least recently used is forgotten first
         self._kept: OrderedDict[str, Tensor] = OrderedDict()  # caption -> states [n d]
+        self.capacity, self._bytes = capacity, 0  # of them
 
     def __call__(self, captions: Sequence[str]) -> TextEmbedding:
         """Embed captions as the encoder does; each that is not kept is encoded, once."""
@@ -392,9 +391,10 @@ class CachedEncoder:
         unknown = [caption for caption in dict.fromkeys(captions) if caption not in self._kept]
         batch = 1 if self.encoder.device.type == "cpu" else BATCH
         self._kept |= zip(unknown, rows_of(self.encoder, unknown, batch), strict=True)
+        self._bytes += sum(self._kept[caption].nbytes for caption in unknown)
         for caption in captions:
             self._kept.move_to_end(caption)
         states = {caption: self._kept[caption] for caption in captions}
-        while len(self._kept) > self.capacity:
-            self._kept.popitem(last=False)
+        while self._bytes > self.capacity:
+            self._bytes -= self._kept.popitem(last=False)[1].nbytes
         return states

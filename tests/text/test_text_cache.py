@@ -52,7 +52,8 @@ def test_the_cache_says_what_the_encoder_says(counting: Counting) -> None:
 
 
 def test_the_least_recently_used_caption_is_forgotten(counting: Counting) -> None:
-    cached = CachedEncoder(counting, capacity=2)
+    each = 2 * 4 * counting.width  # of four tokens, in bfloat16
+    cached = CachedEncoder(counting, capacity=2 * each + 1)
     for caption in ("a cat", "a fox", "a cat", "a mat"):  # the mat pushes out the fox
         cached([caption])
     counting.asked.clear()
