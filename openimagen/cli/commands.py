@@ -1,6 +1,7 @@
 """The command itself: its groups, its version, its errors in one line."""
 
 import os
+import re
 import sys
 import warnings
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from openimagen.evaluate.drawing import Wishes
 
 DONE, FAILED, WRONG_REQUEST = 0, 1, 2
+NO_MEMORY = re.compile("[Tt]ried to allocate ([0-9.]+ [A-Za-z]+)")  # so says torch
+LESS_MEMORY = (
+    "draw fewer pictures at once (-n) or smaller ones (--size), train a batch in parts (--set "
+    "train.STAGE.accumulate=4), or take --device cpu"
+)
 Device = Annotated[str | None, typer.Option(help="cuda, mps or cpu; found by itself if left out.")]
 Seed = Annotated[int, typer.Option(min=0, help="Same seed, same pictures.")]
 Size = Annotated[int | None, typer.Option(help="Side in pixels, one of the stages'.")]
@@ -32,8 +38,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 class Commands(TyperGroup):
     """Commands whose errors and warnings are one line each on stderr, never a traceback.
 
-    Exit status: 1 the work failed (OSError), 2 the request was wrong (ValueError, or a command
-    line that cannot be parsed).
+    Exit status: 1 the work failed (OSError, or a device without memory), 2 the request was wrong
+    (ValueError, or a command line that cannot be parsed).
     """
 
     def main(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401  (as typer has it)
@@ -51,6 +57,11 @@ class Commands(TyperGroup):
             except (ValueError, OSError) as error:
                 say(error)
                 status = FAILED if isinstance(error, OSError) else WRONG_REQUEST
+            except RuntimeError as error:
+                if (wanted := NO_MEMORY.search(str(error))) is None:
+                    raise
+                say(f"out of memory, {wanted[1]} more were wanted: {LESS_MEMORY}")
+                status = FAILED
         sys.exit(status or DONE)
 
 
