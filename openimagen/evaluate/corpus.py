@@ -84,6 +84,18 @@ def read_corpus(folder: Path) -> Corpus:
     return corpus
 
 
+@dataclass(frozen=True)
+class _Look:
+    """How pictures are looked at."""
+
+    features: Features
+    side: int | None
+    watch: Watch
+
+    def prototypes(self, gallery: Captioned, real: Captioned, title: str = "") -> Prototypes:
+        return Prototypes(gallery, self.features, real, self.side, self.watch, title=title)
+
+
 def corpus_exams(
     corpus: Corpus,
     features: Features,
@@ -101,10 +113,11 @@ def corpus_exams(
     seen = [icon.name for icon in comparable if not icon.is_unseen]
     new = [icon.name for icon in comparable if is_unseen_name(icon.name)]
     more = random.Random(seed).sample(seen, max(0, min(names - len(new), len(seen))))
+    look = _Look(features, side, watch)
     exams = [
-        _plain("seen", corpus, _lot(seen, names, seed), [], features, side, watch),
-        _unseen(corpus, features, names, seed, side, watch),
-        *([_plain("new", corpus, new, more, features, side, watch)] if new else []),
+        _plain("seen", corpus, _lot(seen, names, seed), [], look),
+        _unseen(corpus, names, seed, look),
+        *([_plain("new", corpus, new, more, look)] if new else []),
         _composed(corpus, seed, side),
     ]
     for exam in exams:
@@ -112,15 +125,7 @@ def corpus_exams(
     return exams
 
 
-def _plain(
-    which: str,
-    corpus: Corpus,
-    names: list[str],
-    more: list[str],
-    features: Features,
-    side: int | None,
-    watch: Watch,
-) -> Exam:
+def _plain(which: str, corpus: Corpus, names: list[str], more: list[str], look: _Look) -> Exam:
     """Plain names, looked up among them and `more` in the main style.
 
     Real icons of another style are the ceiling.
@@ -129,13 +134,11 @@ def _plain(
     gallery = {name: [main[name].path] for name in (*names, *more)}
     others = {name: corpus.other(main[name]) for name in names}
     real = {name: [other.path] for name, other in others.items() if other}
-    measure = Prototypes(gallery, features, real, side, watch, title=f"{which} names")
+    measure = look.prototypes(gallery, real, f"{which} names")
     return Exam(which, measure, [Prompt(name) for name in names])
 
 
-def _unseen(
-    corpus: Corpus, features: Features, count: int, seed: int, side: int | None, watch: Watch
-) -> Exam:
+def _unseen(corpus: Corpus, count: int, seed: int, look: _Look) -> Exam:
     """Names with styles, looked up in that style; real icons of other styles are the ceiling."""
     chosen = _lot(corpus.held, count, seed)
     galleries, real = dict[str, Captioned](), dict[str, Captioned]()
@@ -151,10 +154,7 @@ def _unseen(
     prompts = {wish(icon): icon for icon in chosen}
     measure = StyledPrototypes(
         {text: (icon.style, icon.name) for text, icon in prompts.items()},
-        {
-            style: Prototypes(of, features, real[style], side, watch)
-            for style, of in galleries.items()
-        },
+        {style: look.prototypes(of, real[style]) for style, of in galleries.items()},
     )
     return Exam("unseen", measure, [Prompt(text) for text in prompts])
 
