@@ -4,7 +4,7 @@ import { Commission } from "./commission.js";
 import { choices, find, make, plural } from "./dom.js";
 import { Seed } from "./seed.js";
 
-const EXAMPLES = ["red apple", "snowman", "rocket", "cat face", "ghost", "cherry blossom", "octopus", "hot air balloon"];
+const EXAMPLES = ["red apple", "cat face", "rocket", "three red apples", "purple heart", "a star on a blue background", "ghost", "hot air balloon"];
 const MOST_PICTURES = 10;
 const NUMBER = 4; // of pictures, unless told
 const SHORT = { 64: "Small", 256: "Medium", 1024: "Large" };
