@@ -3,10 +3,11 @@
 python docs/places.py icons/fluent-emoji --seconds 240 "" "model.text.layers=[3]" ...
 
 Each argument is a row: settings as of `openimagen train --set`, joined by blanks. A small base
-(3.1M parameters, 32 pixels) is trained from nothing, for as many CPU-seconds on one thread, on
-scenes of two of 16 things: "a cat left of a rocket". What is printed, on relations that it was not
-shown: the error of x0 with / without the text, and how much of what the text is worth is lost if it
-has the two things in each other's place. A base that knows what there is, not where, loses 0%.
+(3.1M parameters, 32 pixels) is trained from nothing, for as many CPU-seconds on one thread, or on
+as many pictures, on scenes of two of 16 things: "a cat left of a rocket". What is printed, on
+relations that it was not shown: the error of x0 with / without the text, and how much of what the
+text is worth is lost if it has the two things in each other's place. A base that knows what there
+is, not where, loses 0%.
 """
 
 import dataclasses
@@ -79,8 +80,10 @@ def swapped(scene: Scene) -> str:
     return f"{article(other.name)} {one.position[0]} {article(one.name)}"
 
 
-def row(recipe: Recipe, settings: str, icons: Icons, seconds: float) -> str:
-    """Train with some settings for some CPU-seconds, and measure."""
+def row(
+    recipe: Recipe, settings: str, icons: Icons, seconds: float, images: int | None = None
+) -> str:
+    """Train with some settings for some CPU-seconds, or on some images, and measure."""
     plan = resolved(recipes.override(recipe, [*SMALL, *settings.split()]), CPU)
     encoder = CachedEncoder(TextEncoder.load(plan.model.text))
     plan = recipes.override(plan, [f"{UNET}.text_width={encoder.width}"])
@@ -90,11 +93,14 @@ def row(recipe: Recipe, settings: str, icons: Icons, seconds: float) -> str:
     for _ in range(10):  # how many steps there is time for; the encoder's cache fills as well
         train_step(trial, scenes.batch(train.batch)[0], encoder)
     steps = int(seconds / ((time.process_time() - before) / 10))
-    trainee = trainee_of(plan, steps * train.batch)
+    if images is not None:
+        steps = -(-images // train.batch)
+    trainee, before = trainee_of(plan, steps * train.batch), time.process_time()
     for _ in range(steps):
         train_step(trainee, scenes.batch(train.batch)[0], encoder)
+    took = f"{trainee.images:,} | {time.process_time() - before:.0f}"
     cells = measured(trainee, Scenes(icons, side, 1, unseen=True), encoder)
-    return f"| {settings or 'as it is'} | {trainee.images:,} | {' | '.join(cells)} |"
+    return f"| {settings or 'as it is'} | {took} | {' | '.join(cells)} |"
 
 
 def trainee_of(plan: Recipe, images: int) -> Trainee:
@@ -128,6 +134,7 @@ def main(
     data: Path,
     settings: Annotated[list[str], typer.Argument(metavar="SETTINGS")],
     seconds: Annotated[float, typer.Option(help="CPU-seconds of each row.")] = 240.0,
+    images: Annotated[int | None, typer.Option(min=1, help="Of each row, instead.")] = None,
 ) -> None:
     """Print a table, row by row."""
     torch.set_num_threads(1)
@@ -135,10 +142,10 @@ def main(
     names = [name for name in OBJECTS if OBJECTS[name] in files]
     chosen = random.Random(1).sample(names, THINGS)
     icons = {name: read_icon(files[OBJECTS[name]], ICON_SIDE) for name in chosen}
-    print(f"| settings | images | {' | '.join(f'{level:g}' for level in LEVELS)} |")
-    print("|---" * (2 + len(LEVELS)) + "|")
+    print(f"| settings | images | CPU s | {' | '.join(f'{level:g}' for level in LEVELS)} |")
+    print("|---" * (3 + len(LEVELS)) + "|")
     for each in settings:
-        print(row(recipes.load("emoji"), each, icons, seconds), flush=True)
+        print(row(recipes.load("emoji"), each, icons, seconds, images), flush=True)
 
 
 if __name__ == "__main__":

@@ -213,6 +213,11 @@ def test_icons_reports_in_words_or_json(source: Path, tmp_path: Path) -> None:
     report = json.loads(run(*words, "--json").stdout)
     assert (report["drawn"], report["reused"], report["styles"]) == (0, 1, {"noto": 1})
     assert list(report["skipped"]) == ["noto/broken.png"]
+    (drawn,) = (tmp_path / "out/noto").glob("*.png")
+    for more, side in (((), 1024), (("--side", 32), 32)):
+        assert run(*words, *more).exit_code == 0
+        with Image.open(drawn) as picture:
+            assert picture.size == (side, side)
 
 
 # --- captions -------------------------------------------------------------------------------------

@@ -19,6 +19,9 @@ def icons(
     source: Annotated[
         Path | None, typer.Option(help="A tarball of @iconify/json, or a folder of set tarballs.")
     ] = None,
+    side: Annotated[
+        int, typer.Option(min=8, help="Pixels; 256, for all but the last stage, is far quicker.")
+    ] = 1024,
     limit: Annotated[int | None, typer.Option(min=1, help="Icons per set.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -31,6 +34,7 @@ def icons(
             out,
             styles=None if styles is None else styles.split(","),
             source=source,
+            side=side,
             limit=limit,
             on_progress=advance,
         )
