@@ -8,8 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from openimagen.config import Attention as AttentionKind
-from openimagen.config import NormKind, UNetConfig
+from openimagen.config import AttentionKind, NormKind, UNetConfig
 
 Features = Float[Tensor, "b c h w"]
 Resized = Float[Tensor, "b c2 h2 w2"]  # channels and size that may differ from Features'
@@ -70,11 +69,11 @@ class LogSNREmbedding(nn.Module):
 
 
 class TextPool(nn.Module):
-    """Attention pooling: the mean token asks all tokens, in `heads` ways (Imagen, section 2.4)."""
+    """Attention pooling: the mean token asks all tokens, in several ways (Imagen, section 2.5)."""
 
-    def __init__(self, width: int, width_out: int, heads: int = 4) -> None:
+    def __init__(self, width: int, width_out: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads = 4
         self.norm = nn.LayerNorm(width)
         self.to_q = nn.Linear(width, width)
         self.to_kv = nn.Linear(width, 2 * width)
@@ -120,6 +119,8 @@ class HeadNorm(nn.RMSNorm):
 class ResBlock(nn.Module):
     """Two convolutions and a skip (figure A.27); conditioning scales and shifts between them.
 
+    The figure has a 1x1 convolution in every skip; here only where the channels change.
+
     `resample` "down" or "up" changes the size inside the block, as the base U-Net does.
     """
 
@@ -162,7 +163,7 @@ class ResBlock(nn.Module):
 class Attention(nn.Module):
     """Pixels attend to text: "fused" with themselves in one softmax, or "cross", to text alone.
 
-    Fused: text keys and values stand before those of the pixels (Imagen, section 2.4). With
+    Fused: text keys and values stand before those of the pixels (Imagen, appendix D.3.1). With
     `qk_norm`, queries and keys are normalised (Henry et al., 2020; Dehghani et al., 2023).
     """
 

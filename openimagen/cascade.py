@@ -1,7 +1,7 @@
 """The diagram of the paper: text -> embedding -> base -> super-resolution -> ... -> image.
 
 `Cascade.sample` returns raw tensors, unfiltered and unmarked: training and metrics need the truth.
-The public door is `openimagen.imagen`.
+The public way is `openimagen.imagen`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -124,18 +124,18 @@ class Cascade:
             )
         return range(start, sides.index(size) + 1)
 
-    def settings(self, size: int | None, **wishes: object) -> list[dict[str, Any]]:
-        """What `sample` takes as settings, from wishes such as steps=[16, 8] or sampler="heun".
+    def settings(self, size: int | None, **overrides: object) -> list[dict[str, Any]]:
+        """What `sample` takes as settings, from overrides as steps=[16, 8] or sampler="heun".
 
-        A wish is one value for every stage, or one for each: of all stages, or of those that lead
+        Each is one value for every stage, or one for each: of all stages, or of those that lead
         to `size`. None changes nothing.
         """
         count, most = len(self.stages_between(0, size)), len(self.stages)
         settings: list[dict[str, Any]] = [{} for _ in range(most)]
-        for key, wish in wishes.items():
-            if wish is None:
+        for key, given in overrides.items():
+            if given is None:
                 continue
-            each = list(wish) if isinstance(wish, list | tuple) else [wish]
+            each = list(given) if isinstance(given, list | tuple) else [given]
             if len(each) == 1:
                 each *= most
             if len(each) not in (count, most):
@@ -210,7 +210,7 @@ def draw(
 ) -> Pictures:
     """Draw with one stage by its own sampling settings: noise -> [b 3 h w] in [-1, 1].
 
-    `size` (h, w) is the stage's side squared unless given; any size works. `wrap` changes the
+    `size` is (h, w), the stage's side x side unless given; any works. `wrap` changes the
     denoiser, guided and thresholded as it is.
     """
     sampling, shape = stage.config.sampling, (3, *(size or 2 * (stage.config.side,)))

@@ -4,13 +4,14 @@ A model is text -> embedding -> stage -> stage -> stage -> image. `ModelConfig` 
 `model.json` in a model folder is this file's objects, written down.
 """
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Attention = Literal["none", "fused", "cross"]
+AttentionKind = Literal["none", "fused", "cross"]
 NormKind = Literal["group", "pixel"]
 Positive = Annotated[int, Field(gt=0, lt=2**63)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -35,7 +36,7 @@ class TextConfig(Config):
 
     encoder: str = "minilm"  # "minilm" (installed with the package), a hub id, or a local folder
     max_tokens: Positive = 64  # longer captions are cut, with a warning
-    layers: tuple[Natural, ...] = ()  # whose states, side by side; 0: embedding; (): the usual one
+    layers: tuple[Natural, ...] = ()  # whose states, side by side; 0: input; (): the usual last
 
 
 # --- the diffusion process ----------------------------------------------------------------------
@@ -71,7 +72,7 @@ class LinearSchedule(ClippedSchedule):
 
 
 class LogNormalSchedule(ClippedSchedule):
-    """ln sigma ~ N(mean, std) in EDM's units (Karras et al., 2022, table 1)."""
+    """ln sigma ~ N(mean, std²) in EDM's units; defaults of EDM2 at 64x64 (Karras et al., 2024)."""
 
     kind: Literal["log_normal"] = "log_normal"
     mean: Finite = -0.8
@@ -116,7 +117,7 @@ class UNetConfig(Config):
     width: Positive  # channels of the stem
     multipliers: tuple[Positive, ...]
     blocks: tuple[Positive, ...]  # residual blocks per level
-    attention: tuple[Attention, ...]
+    attention: tuple[AttentionKind, ...]
     attend: Literal["block", "level"] = "block"  # after every residual block, or once a level
     strides: tuple[Literal[1, 2], ...] = ()  # efficient: each level's first convolution; default 2
     patch: Positive = 1  # pixels per side folded into channels before the stem
@@ -143,8 +144,9 @@ class UNetConfig(Config):
             raise ValueError(f"strides needs {levels} entries, one per multiplier")
         if self.residual and not self.lowres:
             raise ValueError("residual needs lowres: without a picture below there is none to add")
-        for name in ("strides", "position_side"):
-            if getattr(self, name) and self.arrangement == "adm":
+        for name in ("strides", "position_side", "scale_shift", "attend"):
+            usual = type(self).model_fields[name].default
+            if self.arrangement == "adm" and getattr(self, name) != usual:
                 raise ValueError(f'{name} belongs to arrangement "efficient", not to "adm"')
         return self
 
@@ -155,7 +157,8 @@ class UNetConfig(Config):
         if self.context_width % 4:
             raise ValueError(f"context_width must divide by 4, its heads, not {self.context_width}")
         for kind, channels in zip(self.attention, self.channels, strict=True):
-            if kind != "none" and channels * self.attention_expansion % (self.heads or 1):
+            attends = kind != "none" or self.arrangement == "adm"  # its middle does
+            if attends and channels * self.attention_expansion % (self.heads or 1):
                 raise ValueError(f"{self.heads} heads do not divide {channels} channels")
         if self.position_side and self.position_side % self.granularity:
             raise ValueError(f"position_side must be a multiple of {self.granularity} pixels")
@@ -176,10 +179,7 @@ class UNetConfig(Config):
     @property
     def granularity(self) -> int:
         """The sides of an input are padded to a multiple of this many pixels."""
-        product = self.patch
-        for stride in self.level_strides:
-            product *= stride
-        return product
+        return self.patch * math.prod(self.level_strides)
 
 
 # --- sampling, stages, models -------------------------------------------------------------------
@@ -335,8 +335,8 @@ class TrainConfig(Config):
     spike: Annotated[float, Field(gt=1)] | None = 10.0
     ema_images: Positive = 50_000  # time constant of the average, never over a tenth of the run
     text_drop: Share = 0.1
-    # of texts that are not pooled into the time embedding: what they say must be attended to.
-    pool_drop: BelowOne = 0.0  # for all of them, unet.pool=false
+    # of texts that are left out of the time embedding, so that their tokens are attended to
+    pool_drop: BelowOne = 0.0  # to leave out all, unet.pool=false
     illustrations: Illustrations | None = None  # None: the pictures as they are
     crop: Positive | None = None  # super-resolution trains on crops of this side, in output pixels
     # super-resolution: pictures below have the faults of drawn ones, the more the noisier they are
@@ -350,7 +350,7 @@ class TrainConfig(Config):
     checkpoint_images: Positive = 20_000
     preview_images: Positive = 50_000
     preview_prompts: tuple[str, ...] = ()
-    # every so-manieth picture, 64 at most, is not trained on but measured on with each preview
+    # every n-th picture, 64 at most, is not trained on but measured on with each preview; 0: none
     hold_out: Natural = 50
     keep: Positive = 3  # checkpoints kept
     lora: LoRA | None = None  # train small additions to the weights of --init

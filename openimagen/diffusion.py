@@ -100,7 +100,7 @@ def add_noise(x: Image, eps: Image, log_snr: LogSNR) -> Image:
 
 
 def augmentation_log_snr(config: DiffusionConfig, level: LogSNR) -> LogSNR:
-    """Log-SNR of the noise on the low-resolution picture; level 0 is none to see, 1 all noise."""
+    """Log-SNR of the noise on the picture below: from `aug_log_snr_max`, level 0, to `_min`, 1."""
     low, high = config.aug_log_snr_min, config.aug_log_snr_max
     return high + level * (low - high)
 
@@ -110,7 +110,7 @@ def augmentation_log_snr(config: DiffusionConfig, level: LogSNR) -> LogSNR:
 
 @dataclass(frozen=True)
 class Preconditioning:
-    """x0 = skip z + out F(in z): what the network's output F means at one noise level."""
+    """x0 = c_skip z + c_out F(c_in z): what the network's output F means at one noise level."""
 
     c_skip: Float[Tensor, "b 1 1 1"]
     c_out: Float[Tensor, "b 1 1 1"]

@@ -1,6 +1,6 @@
 """The one door that pictures leave by: prompt filter, picture filter, watermark, credentials.
 
-`Imagen` holds one, and so do the command line, the API and the page, which all draw through it.
+`Imagen` holds one; the command line draws by it, and the API and the page pass its door, too.
 Every part is on unless its operator turns it off, which is logged.
 """
 

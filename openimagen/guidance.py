@@ -28,9 +28,9 @@ def classifier_free(
     alpha, and the two weights add up to 1: in x0, and in v, the combination is the same.
 
     `conditional` sees the text; `both` takes pictures twice, [z; z], and returns [x_text; x_null]
-    from one forward. Weight 1 is off; pictures whose log-SNR lies outside `interval`, ends
-    included, are not guided (Kynkäänniemi et al., 2024). Where none is, only `conditional` is
-    called, at half the work. `rescale` is phi of `rescaled`.
+    from one forward. Weight 1 is off. Guided are pictures whose log-SNR is in `interval`, ends
+    included (Kynkäänniemi et al., 2024); where none is, only `conditional` is called, at half the
+    work. `rescale` is phi of `rescaled`.
     """
     low, high = interval
 

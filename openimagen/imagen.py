@@ -1,6 +1,6 @@
-"""The public door: `Imagen.from_pretrained(name)(prompt)`, the only one of CLI, API and page.
+"""For Python: `Imagen.from_pretrained(name)(prompt)`.
 
-What must happen to every picture that leaves (checks, marks, signatures) happens here.
+Every picture leaves through its `door` (checks, mark, signature); so do those of the API and page.
 """
 
 import warnings

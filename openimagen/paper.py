@@ -1,4 +1,9 @@
-"""The paper's three networks and its text encoder, as configs (appendix F)."""
+"""The paper's three networks and its text encoder, as configs (appendix F).
+
+Not printed there: sampling steps, the last stage's guidance. F.2 and F.3 print
+use_scale_shift_norm=True (639M and 454M parameters); the figure that they belong to, A.28, adds the
+conditioning once a level, and so do we: 613M and 429M, nearer to the paper's 600M and 400M.
+"""
 
 from openimagen.config import (
     DiffusionConfig,
@@ -27,7 +32,7 @@ PAPER_BASE64 = StageConfig(  # appendix F.1: 2B parameters
     sampling=SamplingConfig(sampler="ddpm", steps=250, guidance=1.35),
 )
 
-PAPER_SR256 = StageConfig(  # appendix F.1: 600M parameters
+PAPER_SR256 = StageConfig(  # appendix F.2: 600M parameters
     name="sr256",
     side=256,
     unet=UNetConfig(
@@ -46,7 +51,7 @@ PAPER_SR256 = StageConfig(  # appendix F.1: 600M parameters
     sampling=SamplingConfig(sampler="ddpm", steps=250, guidance=8.0),
 )
 
-PAPER_SR1024 = StageConfig(  # appendix F.1: 400M parameters, no self-attention
+PAPER_SR1024 = StageConfig(  # appendix F.3: 400M parameters, no self-attention
     name="sr1024",
     side=1024,
     unet=PAPER_SR256.unet.model_copy(
@@ -55,11 +60,5 @@ PAPER_SR1024 = StageConfig(  # appendix F.1: 400M parameters, no self-attention
     diffusion=DiffusionConfig(schedule=LinearSchedule()),
     sampling=SamplingConfig(sampler="ddpm", steps=250, guidance=8.0),
 )
-
-STAGE_PRESETS = {
-    "paper_base64": PAPER_BASE64,
-    "paper_sr256": PAPER_SR256,
-    "paper_sr1024": PAPER_SR1024,
-}
 
 PAPER = ModelConfig(name="paper", text=PAPER_TEXT, stages=(PAPER_BASE64, PAPER_SR256, PAPER_SR1024))

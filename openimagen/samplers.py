@@ -52,7 +52,7 @@ def estimate(denoise: Denoiser, z: Image, level: Level) -> Image:
 def ddpm(
     denoise: Denoiser, z: Image, log_snrs: Float[Tensor, "n"], noise: Noise, gamma: float = 0.3
 ) -> Image:
-    """Ancestral sampler of the paper (Ho & Salimans, 2022, eq. 3-4): draws z_s given z_t and x0.
+    """Ancestral sampler of the paper (eq. 6; Ho & Salimans, 2022, eq. 3-4): z_s given z_t and x0.
 
     `gamma` interpolates the variance in log space, from that of q(z_s | z_t, x0) at 0, right for
     data that is one point, to that of q(z_t | z_s) at 1, right for standard normal data. The
@@ -71,7 +71,7 @@ def ddpm(
 def ddim(
     denoise: Denoiser, z: Image, log_snrs: Float[Tensor, "n"], noise: Noise | None = None
 ) -> Image:
-    """Deterministic, first order (Song et al., 2021, eq. 12 with zero noise). `noise` is unused."""
+    """Deterministic, first order (the paper, eq. 5; Song et al., 2021). `noise` is unused."""
     for now, after in pairwise(levels(log_snrs)):
         x = estimate(denoise, z, now)  # [b c h w]
         eps = (z - now.alpha * x) / now.sigma  # the noise this estimate implies
@@ -109,8 +109,9 @@ def heun(
     """Deterministic, second order (Karras et al., 2022, algorithm 1), two calls a step.
 
     Works on y = z / alpha = x + sigma_edm eps, where dy / dsigma_edm = (y - x0) / sigma_edm. Wants
-    steps short in sigma_edm: one that divides it by r carries the change of x0 on (r - 1) / 2
-    times. EDM's spacing is made so; a cosine walk from pure noise needs 32 steps or more.
+    short steps: over one that divides sigma_edm by r it extrapolates the change of x0 by (r - 1) /
+    2, which overshoots for large r. EDM's spacing is made so; a cosine walk from pure noise needs
+    32 steps or more.
     `noise` is unused.
     """
     walk = levels(log_snrs)

@@ -144,7 +144,7 @@ class EfficientBody(nn.Module):
         for shrink, down in zip(self.shrink, self.down, strict=True):
             x = down(shrink(x), cond, text)
             skips.append(x)
-        x = torch.zeros_like(x)
+        x = torch.zeros_like(x)  # the deepest comes back as the first skip
         for up, grow in zip(reversed(self.up), reversed(self.grow), strict=True):
             x = grow(up(x + skips.pop() * 2**-0.5, cond, text))
         return x + skips.pop() * 2**-0.5
@@ -154,9 +154,10 @@ class EfficientBody(nn.Module):
 
 
 class FinePath(nn.Module):
-    """What patches cannot draw: a few channels for each pixel, beside what the network is shown.
+    """Detail that a stem of patches loses: added to the picture, at first nothing.
 
-    [b c h/patch w/patch] and [b c_shown h w] -> [b 3 h w], at first nothing.
+    Features are spread to full resolution, joined to what the network was shown (z, and the
+    enlarged picture below) and mixed: [b c h/patch w/patch], [b c_shown h w] -> [b 3 h w].
     """
 
     def __init__(self, config: UNetConfig, channels: int) -> None:
@@ -200,8 +201,7 @@ class UNet(nn.Module):
         self.last = conv3(channels_out, pixel)
         self.fine = FinePath(config, channels_out) if config.fine else None
 
-        attentions = [module for module in self.modules() if isinstance(module, Attention)]
-        for number, attention in enumerate(attentions):
+        for number, attention in enumerate(self.attentions()):
             attention.number = number
         self.initialise()
 
@@ -218,6 +218,10 @@ class UNet(nn.Module):
             if isinstance(module, Level) and module.position is not None:
                 nn.init.zeros_(module.position)
 
+    def attentions(self) -> list[Attention]:
+        """Its attention layers, in the order of `TextContext.keys_values`."""
+        return [module for module in self.modules() if isinstance(module, Attention)]
+
     def read(self, text: tuple[Tensor, Tensor]) -> TextContext:
         """Pool the text and compute each attention layer's keys and values, once per picture."""
         tokens, mask = text
@@ -225,8 +229,8 @@ class UNet(nn.Module):
         pooled = tokens.new_zeros(len(tokens), 4 * self.config.width)
         if self.pool_text is not None:
             pooled = self.pool_text(tokens, mask)
-        attentions = [module for module in self.modules() if isinstance(module, Attention)]
-        return TextContext(pooled, mask, [attention.read(tokens) for attention in attentions])
+        keys_values = [attention.read(tokens) for attention in self.attentions()]
+        return TextContext(pooled, mask, keys_values)
 
     def forward(
         self,

@@ -14,7 +14,7 @@ from torch import Tensor
 from openimagen import model_folder
 from openimagen.cascade import Cascade, Stage
 from openimagen.config import (
-    Attention,
+    AttentionKind,
     DiffusionConfig,
     ModelConfig,
     SamplingConfig,
@@ -75,7 +75,7 @@ def make_net() -> MakeNet:
     return make
 
 
-def tiny_stage(name: str, side: int, attention: Attention) -> StageConfig:
+def tiny_stage(name: str, side: int, attention: AttentionKind) -> StageConfig:
     return StageConfig(
         name=name,
         side=side,

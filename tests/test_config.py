@@ -27,6 +27,12 @@ from openimagen.recipes import load, override
         ({"position_side": 40}, "position_side must be a multiple of 16"),
         ({"arrangement": "adm", "position_side": 64}, "position_side belongs to"),
         ({"arrangement": "adm", "strides": (1, 2, 2, 2)}, "strides belongs to"),
+        ({"arrangement": "adm"}, "scale_shift belongs to"),
+        ({"arrangement": "adm", "scale_shift": True, "attend": "level"}, "attend belongs to"),
+        (
+            {"arrangement": "adm", "scale_shift": True, "attention": 4 * ("none",), "heads": 7},
+            "7 heads do not divide",
+        ),
         ({"strides": (1, 3, 2, 2)}, "strides.1"),
         ({"attention": ("none", "all", "none", "none")}, "attention.1"),
         ({"width": 0}, "width"),

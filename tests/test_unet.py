@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from openimagen.blocks import Attention, ResBlock, TextContext
 from openimagen.config import UNetConfig
-from openimagen.paper import STAGE_PRESETS
+from openimagen.paper import PAPER
 from openimagen.text import TextEmbedding
 from openimagen.unet import UNet, count_parameters
 
@@ -59,6 +59,7 @@ KINDS = {
     "fine": FINE,
     "normed": NORMED,
 }
+PAPERS = {stage.name: stage for stage in PAPER.stages}
 NETS = pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
 
 MASK = torch.tensor([[True] * 5, [True, True, False, True, False], [True] + [False] * 4])
@@ -89,18 +90,18 @@ def differs(a: Tensor, b: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("preset", "least", "most"),
-    [("paper_base64", 1950, 2160), ("paper_sr256", 585, 665), ("paper_sr1024", 390, 445)],
+    ("stage", "least", "most"),
+    [("base", 1950, 2160), ("sr256", 585, 665), ("sr1024", 390, 445)],
 )
 def test_the_papers_networks_have_its_millions_of_parameters(
-    preset: str, least: int, most: int
+    stage: str, least: int, most: int
 ) -> None:
-    assert least < count_parameters(STAGE_PRESETS[preset].unet) / 1e6 < most
+    assert least < count_parameters(PAPERS[stage].unet) / 1e6 < most
 
 
 def test_the_papers_256_network_takes_the_worked_out_flops() -> None:
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        net = UNet(STAGE_PRESETS["paper_sr256"].unet)
+        net = UNet(PAPERS["sr256"].unet)
         text = torch.empty(1, 77, 4096), torch.ones(1, 77, dtype=torch.bool)
         level = torch.empty(1)
         net(torch.empty(1, 3, 256, 256), level, text, torch.empty(1, 3, 64, 64), level)

@@ -59,7 +59,7 @@ def diffusion(mean: float, std: float) -> DiffusionConfig:
 
 
 def upscaling(mean: float) -> DiffusionConfig:
-    """Medians of what a picture may be: in one step, edges are sharp and where they likely are."""
+    """Absolute errors: the median of what a picture may be has sharp edges after one step."""
     return DiffusionConfig(
         schedule=LogNormalSchedule(mean=mean, std=1.4, log_snr_min=-6.0, log_snr_max=9.0),
         prediction="x0",

@@ -1,10 +1,10 @@
-"""The paper's base model as published (appendix F.1): 2.1B parameters, 64x64, T5-XXL.
+"""The paper's base model, as far as it is printed (appendix F.1): 2.1B parameters, 64x64, T5-XXL.
 
 Command:   openimagen train paper_base64 --data 'laion/{00000..41455}.tar' --out runs/base
 Hardware:  the paper's: 256 TPU-v4. Ours by count: 1.5 TFLOP a picture forward, 2.3e22 in all.
 Time:      16,400 H100-hours at 40% of 989 TFLOP/s; nobody has run it here.
 Cost:      $41,000 at $2.50 an H100-hour.
-Score:     the paper's three stages: zero-shot FID-30K 7.27 on COCO, 256x256, guidance 1.35.
+Score:     the paper's first two stages, guidance 1.35 and 8: zero-shot FID-30K 7.27 on COCO.
 """
 
 from openimagen.config import ModelConfig, Recipe, TrainConfig
@@ -19,7 +19,7 @@ TRAIN = TrainConfig(  # decay of the average and clipping are not printed: 0.999
     optimizer="adafactor",
     learning_rate=1e-4,
     warmup_images=10_000 * BATCH,
-    cooldown=0.0,
+    cooldown=0.0,  # F prints a cosine decay to a rate that none can be: constant here
     ema_images=10_000 * BATCH,
     checkpoint_images=5_000 * BATCH,
     preview_images=5_000 * BATCH,

@@ -1,4 +1,4 @@
-r"""The paper's second super-resolution model (appendix F.1): 429M parameters, 256 -> 1024, T5-XXL.
+r"""The paper's second super-resolution model (appendix F.3): 429M parameters, 256 -> 1024, T5-XXL.
 
 Command:   openimagen train paper_sr1024 --stage sr1024 --data 'laion/{00000..41455}.tar' \
                --out runs/sr1024           (--init runs/sr256/export)

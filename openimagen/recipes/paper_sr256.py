@@ -1,4 +1,4 @@
-r"""The paper's first super-resolution model (appendix F.1): 613M parameters, 64 -> 256, T5-XXL.
+r"""The paper's first super-resolution model (appendix F.2): 613M parameters, 64 -> 256, T5-XXL.
 
 Command:   openimagen train paper_sr256 --stage sr256 --data 'laion/{00000..41455}.tar' \
                --out runs/sr256           (--init runs/base/export)

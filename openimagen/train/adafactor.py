@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-DECAY = 0.8  # the running mean of squares forgets by 1 - t^-0.8
+DECAY = 0.8  # at step t the running mean of squares keeps 1 - t^-0.8 of itself
 LEAST_SQUARE = 1e-30
 LEAST_SCALE = 1e-3  # of a weight, so that one that starts at zero can leave it
 LEAST_FACTORED = 128  # smaller weights keep all their squares
