@@ -239,15 +239,17 @@ class UNet(nn.Module):
         text: TextContext | tuple[Tensor, Tensor],
         lowres: Float[Tensor, "b 3 h_low w_low"] | None = None,
         aug_log_snr: Float[Tensor, "b"] | None = None,
-        pooled: Bool[Tensor, "b"] | None = None,
+        keeps_pooled: Bool[Tensor, "b"] | None = None,
     ) -> Float[Tensor, "b 3 h w"]:
         """Estimate what the wrapper asks for (eps, x0, v ...) from z at log_snr.
 
-        `pooled`: pictures whose pooled text joins the time embedding; None: all.
+        `keeps_pooled`: pictures whose pooled text joins the time embedding; None: all.
         """
         text = text if isinstance(text, TextContext) else self.read(text)
-        said = text.pooled if pooled is None else text.pooled.masked_fill(~pooled[:, None], 0)
-        cond = self.embed_log_snr(log_snr) + said
+        pooled = text.pooled
+        if keeps_pooled is not None:
+            pooled = pooled.masked_fill(~keeps_pooled[:, None], 0)
+        cond = self.embed_log_snr(log_snr) + pooled
         if self.embed_aug is not None:
             if lowres is None or aug_log_snr is None:
                 raise ValueError("a super-resolution network needs lowres and aug_log_snr")

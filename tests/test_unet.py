@@ -75,10 +75,10 @@ def run(
     text: TextContext | TextEmbedding = TEXT,
     lowres: Tensor = LOWRES,
     aug: Tensor = AUG,
-    pooled: Tensor | None = None,
+    keeps_pooled: Tensor | None = None,
 ) -> Tensor:
     low = (lowres, aug) if net.config.lowres else (None, None)
-    return net(z, log_snr, text, *low, pooled)
+    return net(z, log_snr, text, *low, keeps_pooled)
 
 
 def differs(a: Tensor, b: Tensor) -> Tensor:
@@ -324,7 +324,7 @@ def test_text_enters_twice(config: UNetConfig, make_net: MakeNet) -> None:
     without = run(net, text=context._replace(pooled=0 * context.pooled))
     some = torch.tensor([True, False, True])
     expected = torch.where(some[:, None, None, None], run(net), without)
-    torch.testing.assert_close(run(net, pooled=some), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(run(net, keeps_pooled=some), expected, atol=1e-5, rtol=1e-5)
     net = make_net(config.model_copy(update={"pool": False}))
     assert not net.read(TEXT).pooled.any() and differs(run(net), run(net, text=TEXT.null())).all()
 

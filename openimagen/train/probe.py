@@ -11,7 +11,7 @@ import torch
 
 from openimagen.data.dataset import Example, Examples
 from openimagen.text import Encoder
-from openimagen.train.step import Noised, Share, loss_of, prepare
+from openimagen.train.step import BatchShare, Noised, loss_of, prepare
 from openimagen.train.trainee import Trainee
 
 PAIRS = 64  # of a probe, each at a noise level of its own; fewer pictures come several times
@@ -60,7 +60,7 @@ def _noised(examples: Sequence[Example], trainee: Trainee, encoder: Encoder) -> 
     plan = trainee.train.model_copy(update={"seed": NOISE_SEED, "text_drop": 0.0, "pool_drop": 0.0})
     text = encoder([example.caption for example in some]).to(trainee.device, torch.float32)
     image = torch.stack([example.image for example in some])
-    return prepare(trainee.config, plan, image, text, trainee.scale, Share(every, every))
+    return prepare(trainee.config, plan, image, text, trainee.scale, BatchShare(every, every))
 
 
 def _loss(trainee: Trainee, noised: Noised) -> float:

@@ -23,7 +23,7 @@ from openimagen.train.noise import ExampleNoise
 from openimagen.train.rough import FAULTS, rough
 
 
-class Share(NamedTuple):
+class BatchShare(NamedTuple):
     """Numbers, counted over the run, of a batch's examples and of this rank's among them."""
 
     batch: range
@@ -41,7 +41,7 @@ class Noised:
     text: TextEmbedding
     lowres: Float[Tensor, "b 3 h_low w_low"] | None = None
     aug_log_snr: Float[Tensor, "b"] | None = None
-    pooled: Bool[Tensor, "b"] | None = None  # whose text is pooled; None: all
+    keeps_pooled: Bool[Tensor, "b"] | None = None  # as `UNet.forward` takes it
 
     def part(self, number: int, parts: int) -> "Noised":
         """The `number`-th of `parts` slices of the batch."""
@@ -49,7 +49,7 @@ class Noised:
         def cut(tensor: Tensor) -> Tensor:
             return tensor.tensor_split(parts)[number]
 
-        low, aug, pooled = self.lowres, self.aug_log_snr, self.pooled
+        low, aug, keeps = self.lowres, self.aug_log_snr, self.keeps_pooled
         return Noised(
             cut(self.x),
             cut(self.eps),
@@ -58,7 +58,7 @@ class Noised:
             TextEmbedding(cut(self.text.tokens), cut(self.text.mask)),
             None if low is None else cut(low),
             None if aug is None else cut(aug),
-            None if pooled is None else cut(pooled),
+            None if keeps is None else cut(keeps),
         )
 
 
@@ -68,7 +68,7 @@ def prepare(
     image: UInt8[Tensor, "b 3 h w"],
     text: TextEmbedding,
     scale: int,
-    share: Share,
+    share: BatchShare,
 ) -> Noised:
     """Draw noise levels, noise, dropped texts and, for super-resolution, the noised picture below.
 
@@ -89,15 +89,15 @@ def prepare(
     t = (uniform() + place) / len(batch)
     log_snr = log_snr_at(stage.diffusion.schedule, t)
     text = text.drop(uniform() < train.text_drop)
-    pooled = uniform() >= train.pool_drop if train.pool_drop else None
+    keeps = uniform() >= train.pool_drop if train.pool_drop else None
     if not stage.unet.lowres:
-        return Noised(x, noise.draw(*x.shape[1:]), t, log_snr, text, pooled=pooled)
+        return Noised(x, noise.draw(*x.shape[1:]), t, log_snr, text, keeps_pooled=keeps)
     lowres, level = avg_pool2d(x, scale), uniform()  # a level per picture
     if train.rough:
         lowres = rough(lowres, level, noise.draw(FAULTS, *lowres.shape[2:]))
     aug_log_snr = augmentation_log_snr(stage.diffusion, level)
     lowres = add_noise(lowres, noise.draw(*lowres.shape[1:]), aug_log_snr)
-    return Noised(x, noise.draw(*x.shape[1:]), t, log_snr, text, lowres, aug_log_snr, pooled)
+    return Noised(x, noise.draw(*x.shape[1:]), t, log_snr, text, lowres, aug_log_snr, keeps)
 
 
 def seed_of(*numbers: int) -> int:
@@ -110,7 +110,8 @@ def loss_of(net: nn.Module, stage: StageConfig, noised: Noised) -> Float[Tensor,
     z = add_noise(noised.x, noised.eps, noised.log_snr)
     c_in = preconditioning(stage.diffusion, noised.log_snr).c_in
     z = (c_in * z).contiguous(memory_format=torch.channels_last)
-    output = net(z, noised.log_snr, noised.text, noised.lowres, noised.aug_log_snr, noised.pooled)
+    below = noised.lowres, noised.aug_log_snr
+    output = net(z, noised.log_snr, noised.text, *below, noised.keeps_pooled)
     return diffusion_loss(stage.diffusion, output, noised.x, noised.eps, noised.log_snr)
 
 

@@ -27,7 +27,7 @@ from openimagen.train.parallel import (
     shard,
     spread,
 )
-from openimagen.train.step import Share
+from openimagen.train.step import BatchShare
 from openimagen.train.watch import Watch
 from openimagen.unet import UNet
 
@@ -68,11 +68,11 @@ class Trainee:
         net = gathered(self.ema.net, self.train.lora)
         return net if net is None or self.train.lora is None else merged(net)
 
-    def next_batch(self) -> Share:
+    def next_batch(self) -> BatchShare:
         """Which examples of the run the next step is about."""
         stop = min(self.images + self.train.batch, self.train.images)
         batch = range(self.images, stop)
-        return Share(batch, part_of(batch))
+        return BatchShare(batch, part_of(batch))
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint, of any number of ranks."""

@@ -18,7 +18,7 @@ from openimagen.config import (
 from openimagen.diffusion import alpha_sigma, log_snr_at, time_at
 from openimagen.text import TextEmbedding
 from openimagen.train.rough import mean
-from openimagen.train.step import Noised, Share, learning_rate, loss_of, prepare
+from openimagen.train.step import BatchShare, Noised, learning_rate, loss_of, prepare
 from openimagen.unet import UNet
 
 SCHEDULE = CosineSchedule(log_snr_min=-60, log_snr_max=60)
@@ -48,7 +48,7 @@ def prepared(
     start: int = 0,
     **train: object,
 ) -> Noised:
-    share = Share(range(start, start + batch), range(start, start + batch)[mine])
+    share = BatchShare(range(start, start + batch), range(start, start + batch)[mine])
     count = len(share.mine)
     image = torch.full((count, 3, side, side), grey, dtype=torch.uint8)
     text = TextEmbedding(torch.ones(count, 2, 4), torch.ones(count, 2, dtype=torch.bool))
@@ -82,9 +82,9 @@ def test_a_tenth_of_the_texts_is_dropped() -> None:
 
 def test_so_many_texts_are_not_pooled() -> None:
     noised = prepared(4000, text_drop=0, pool_drop=0.3)
-    assert noised.pooled is not None and noised.text.tokens.eq(1).all()
-    assert abs(noised.pooled.float().mean().item() - 0.7) < 4 * math.sqrt(0.21 / 4000)
-    assert prepared(9).pooled is None
+    assert noised.keeps_pooled is not None and noised.text.tokens.eq(1).all()
+    assert abs(noised.keeps_pooled.float().mean().item() - 0.7) < 4 * math.sqrt(0.21 / 4000)
+    assert prepared(9).keeps_pooled is None
     with pytest.raises(ValidationError, match="pool_drop"):  # for that there is unet.pool=false
         prepared(9, pool_drop=1)
 
@@ -145,7 +145,7 @@ def test_an_example_s_randomness_does_not_depend_on_how_its_batch_is_shared() ->
 
 def assert_together(parts: list[Noised], whole: Noised) -> None:
     assert [len(part.x) for part in parts] == [3, 2, 2]
-    for name in ("x", "eps", "log_snr", "lowres", "aug_log_snr", "pooled"):
+    for name in ("x", "eps", "log_snr", "lowres", "aug_log_snr", "keeps_pooled"):
         assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))
     for index in range(2):
         assert torch.equal(torch.cat([part.text[index] for part in parts]), whole.text[index])
