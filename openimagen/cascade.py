@@ -4,7 +4,7 @@
 The public way is `openimagen.imagen`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,10 +65,10 @@ class Stage:
             )
         return self.net
 
-    def adjusted(self, wishes: Mapping[str, Any]) -> "Stage":
-        """The same stage, trained or refused, with the caller's wishes for its sampling."""
+    def adjusted(self, overrides: Mapping[str, Any]) -> "Stage":
+        """The same stage, trained or refused, with the caller's overrides of its sampling."""
         try:
-            sampling = SamplingConfig(**{**self.config.sampling.model_dump(), **wishes})
+            sampling = SamplingConfig(**{**self.config.sampling.model_dump(), **overrides})
         except ValidationError as error:
             first = error.errors()[0]
             where, given = ".".join(map(str, first["loc"])), first["input"]
@@ -146,6 +146,15 @@ class Cascade:
                 setting[key] = value
         return settings
 
+    def adjusted(
+        self, numbers: Iterable[int], settings: Sequence[Mapping[str, Any]]
+    ) -> dict[int, Stage]:
+        """Stages by number, each with its entry of `settings`, if there is one. As `Stage`'s."""
+        return {
+            number: self.stages[number].adjusted(settings[number] if settings[number:] else {})
+            for number in numbers
+        }
+
     def below(self, number: int, lowres: Pictures) -> Pictures:
         """Pictures on the side that stage `number` goes by, resized antialiased if need be."""
         side = self.stages[number - 1].config.side
@@ -178,10 +187,7 @@ class Cascade:
         """
         if (start > 0) != (lowres is not None):
             raise ValueError("stage 0 draws from nothing, every later start from a lowres picture")
-        stages = {
-            number: self.stages[number].adjusted(settings[number] if settings[number:] else {})
-            for number in self.stages_between(start, size)
-        }
+        stages = self.adjusted(self.stages_between(start, size), settings)
         text = text if isinstance(text, TextEmbedding) else self.encode(text)
         for name, given in (("seeds", seeds), ("lowres", lowres), ("latents", latents)):
             if given is not None and len(given) != len(text.tokens):

@@ -99,7 +99,7 @@ def prepare(
         start = stage_above(cascade, max(source.picture.size), size)
     stages = cascade.stages_between(start, size)
     settings = cascade.settings(size, **(wishes or {}))
-    adjusted = [cascade.stages[number].adjusted(settings[number]) for number in stages]
+    adjusted = cascade.adjusted(stages, settings).values()
     weights = [stage.config.sampling.guidance for stage in adjusted]
     negative = negative if negative and negative.strip() else None
     if source is not None and source.task == "edit":
@@ -123,7 +123,7 @@ def calls_of(cascade: Cascade, drawing: Drawing) -> int:
 
 def calls_ahead(cascade: Cascade, drawing: Drawing) -> dict[int, int]:
     """Network calls that each stage ahead of a drawing takes, by its number."""
-    stages = {each: cascade.stages[each].adjusted(drawing.settings[each]) for each in drawing.ahead}
+    stages = cascade.adjusted(drawing.ahead, drawing.settings)
     return {number: network_calls(stage.config.sampling) for number, stage in stages.items()}
 
 

@@ -218,10 +218,7 @@ class _Work:
     def facts(self) -> dict[str, Any]:
         """What another would have to know to measure the same."""
         drawing, cascade = self.drawing, self.drawing.model.cascade
-        stages = [
-            cascade.stages[number].adjusted(drawing.settings[number]).config
-            for number in cascade.stages_between(0, drawing.size)
-        ]
+        stages = cascade.adjusted(cascade.stages_between(0, drawing.size), drawing.settings)
         return {
             "model": drawing.model.name,
             "sha256": drawing.model.sha256,
@@ -232,5 +229,8 @@ class _Work:
             "size": drawing.side,
             "side": self.protocol.side,
             "resize": "central square, antialiased bicubic",
-            "sampling": {stage.name: stage.sampling.model_dump(mode="json") for stage in stages},
+            "sampling": {
+                stage.config.name: stage.config.sampling.model_dump(mode="json")
+                for stage in stages.values()
+            },
         }

@@ -141,8 +141,7 @@ class Drawing:
         have, and unless `cut` if a prompt has more tokens than the model reads.
         """
         cascade = self.model.cascade
-        for stage in cascade.stages_between(0, self.size):
-            cascade.stages[stage].adjusted(self.settings[stage] if self.settings[stage:] else {})
+        cascade.adjusted(cascade.stages_between(0, self.size), self.settings)
         if not cut:
             check_fit(self.model, self.prompts)
         claim(self.folder / "drawing.json", self.identity(), "another drawing")
