@@ -3,9 +3,11 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw, ImageFilter
 from typer.testing import CliRunner, Result
 
@@ -211,3 +213,23 @@ def test_what_is_wrong_with_pictures_is_said_in_one_line(
     assert result.exit_code == 2 and message in result.stderr
     assert result.stderr.count("\n") == 1 and result.stdout == ""
     assert {path.name for path in tmp_path.iterdir()} == {"apple.png"}
+
+
+# --- no memory ------------------------------------------------------------------------------------
+
+
+def test_no_memory_left_is_one_line_and_status_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch's own words for it, of a CPU by asking it for too much; other errors are faults."""
+    gpu = "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 79 GiB."
+    with pytest.raises(RuntimeError) as cpu:
+        torch.empty(2**50)
+    for error, wanted in (
+        (torch.OutOfMemoryError(gpu), "2.50 GiB"),
+        (cpu.value, f"{4 * 2**50} bytes"),
+    ):
+        monkeypatch.setattr(pictures, "draw", Mock(side_effect=error))
+        result = run("generate", "a fox")
+        assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+        assert f"out of memory, {wanted} more were wanted: " in result.stderr
+    monkeypatch.setattr(pictures, "draw", Mock(side_effect=RuntimeError("a fault")))
+    assert isinstance(run("generate", "a fox").exception, RuntimeError)
