@@ -149,7 +149,7 @@ class Cascade:
     def adjusted(
         self, numbers: Iterable[int], settings: Sequence[Mapping[str, Any]]
     ) -> dict[int, Stage]:
-        """Stages by number, each with its entry of `settings`, if there is one. As `Stage`'s."""
+        """Stages by number, each with its entry of `settings`, if any. ValueError as `Stage`."""
         return {
             number: self.stages[number].adjusted(settings[number] if settings[number:] else {})
             for number in numbers

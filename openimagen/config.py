@@ -36,7 +36,7 @@ class TextConfig(Config):
 
     encoder: str = "minilm"  # "minilm" (installed with the package), a hub id, or a local folder
     max_tokens: Positive = 64  # longer captions are cut, with a warning
-    layers: tuple[Natural, ...] = ()  # whose states, side by side; 0: input; (): the usual last
+    layers: tuple[Natural, ...] = ()  # whose states, side by side; 0: embedding; (): the usual one
 
 
 # --- the diffusion process ----------------------------------------------------------------------
