@@ -46,8 +46,8 @@ def styles(imagen: Imagen) -> Image.Image:
     for row, prompt in enumerate(STYLED):
         y = LABEL + row * SMALL
         pen.text((MARGIN // 2, y + SMALL // 2), prompt, "black", font_size=16, anchor="mm")
-        wishes = [f"{prompt}, in {words}" for words in names]
-        for column, picture in enumerate(drawn(imagen, wishes, SMALL)):
+        prompts = [f"{prompt}, in {words}" for words in names]
+        for column, picture in enumerate(drawn(imagen, prompts, SMALL)):
             page.paste(picture, (MARGIN + column * SMALL, y))
     for column, words in enumerate(names):
         middle = MARGIN + column * SMALL + SMALL // 2, LABEL // 2

@@ -299,7 +299,7 @@ class Illustrations(Config):
     color_attr: Natural = 12
     common: Share = 0.5  # of the things in scenes, those that the sets draw alike
     grounds: Share = 0.25  # on colours that the caption names, instead of white
-    main: str = "fluent-emoji"  # the style of a wish that names none
+    main: str = "fluent-emoji"  # the style of a caption that names none
     main_share: Share = 0.45  # of examples in this style; the others share the rest by their icons
     named_main: Share = 0.3  # of those in the main style, whose caption names it
     named: Share = 0.85  # of those in other styles

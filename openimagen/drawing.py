@@ -84,7 +84,7 @@ def prepare(
     seed: int,
     *,
     size: int | None = None,
-    wishes: dict[str, Any] | None = None,
+    overrides: dict[str, Any] | None = None,
     negative: str | None = None,
     source: Source | None = None,
     latents: Picture | None = None,
@@ -92,13 +92,13 @@ def prepare(
     """Get a picture ready: nothing is computed yet, but what it asks for is checked.
 
     A picture to be raised to `size` stands for the largest stage that it covers.
-    Raises ValueError for a size, or wishes of sampling, that the cascade does not know.
+    Raises ValueError for a size, or overrides of sampling, that the cascade does not know.
     """
     start = 0
     if source is not None and source.task == "upscale":
         start = stage_above(cascade, max(source.picture.size), size)
     stages = cascade.stages_between(start, size)
-    settings = cascade.settings(size, **(wishes or {}))
+    settings = cascade.settings(size, **(overrides or {}))
     adjusted = cascade.adjusted(stages, settings).values()
     weights = [stage.config.sampling.guidance for stage in adjusted]
     negative = negative if negative and negative.strip() else None

@@ -28,7 +28,7 @@ OutputType = Literal["pil", "np", "pt"]
 StepCallback = Callable[["Imagen", int, float, dict[str, Any]], Any]
 
 
-class Wishes(TypedDict, total=False):
+class SamplingOptions(TypedDict, total=False):
     """How pictures are drawn; names as in diffusers, and all may be left out.
 
     `seed`: of each prompt's first picture, the next ones count on; or one for each picture of a
@@ -126,12 +126,12 @@ class Imagen:
         found = model_folder.find_model(name)
         return cls(model_folder.load(found, find_device(device), torch_dtype), safety)
 
-    def __call__(self, prompt: str | Sequence[str], **wishes: Unpack[Wishes]) -> Output:
-        """Draw pictures from prompts, as `Wishes` say.
+    def __call__(self, prompt: str | Sequence[str], **options: Unpack[SamplingOptions]) -> Output:
+        """Draw pictures from prompts, as `SamplingOptions` say.
 
         Raises ValueError for what is empty, unknown, or a list of a wrong length.
         """
-        return self.draw(check_prompts(prompt), None, **wishes)
+        return self.draw(check_prompts(prompt), None, **options)
 
     def edit(
         self,
@@ -140,7 +140,7 @@ class Imagen:
         *,
         mask: Image.Image | None = None,
         strength: float | None = None,
-        **wishes: Unpack[Wishes],
+        **options: Unpack[SamplingOptions],
     ) -> Output:
         """Draw a picture anew from one that is there, of any shape; the result has its proportions.
 
@@ -150,35 +150,37 @@ class Imagen:
         picture is taken to, sigma of the forward process, in (0, 1]; 0.7, with a mask 1, unless
         given. Raises ValueError as a call does, and for a mask of another size.
         """
-        return self.draw([prompt], Source(picture, mask, strength), **wishes)
+        return self.draw([prompt], Source(picture, mask, strength), **options)
 
     def vary(
-        self, picture: Image.Image, *, strength: float = VARY, **wishes: Unpack[Wishes]
+        self, picture: Image.Image, *, strength: float = VARY, **options: Unpack[SamplingOptions]
     ) -> Output:
         """Draw variations of a picture, without a word: `edit` with an empty prompt."""
-        return self.edit(picture, strength=strength, **wishes)
+        return self.edit(picture, strength=strength, **options)
 
-    def upscale(self, picture: Image.Image, prompt: str = "", **wishes: Unpack[Wishes]) -> Output:
+    def upscale(
+        self, picture: Image.Image, prompt: str = "", **options: Unpack[SamplingOptions]
+    ) -> Output:
         """Raise a picture of any shape to `size` by the stages above the one that it could be of.
 
         Raises ValueError as a call does, and for a picture that is as large already.
         """
-        return self.draw([prompt], Source(picture, task="upscale"), **wishes)
+        return self.draw([prompt], Source(picture, task="upscale"), **options)
 
     def draw(
-        self, prompts: Sequence[str], source: Source | None, **wishes: Unpack[Wishes]
+        self, prompts: Sequence[str], source: Source | None, **options: Unpack[SamplingOptions]
     ) -> Output:
         """Draw each prompt with each seed, a batch at a time; what is refused is not drawn."""
-        kind, transparent = wishes.get("output_type", "pil"), wishes.get("transparent", False)
+        kind, transparent = options.get("output_type", "pil"), options.get("transparent", False)
         check_output(kind)
         if transparent and kind != "pil":
             raise ValueError(f"transparent pictures are PIL's: leave output_type={kind} out")
-        drawings = self._prepare(prompts, source, wishes)
+        drawings = self._prepare(prompts, source, options)
         asked = {drawing.prompt: drawing.sought for drawing in drawings}
         findings = {prompt: self.door.check_prompt(*texts) for prompt, texts in asked.items()}
         allowed = [drawing for drawing in drawings if findings[drawing.prompt] is None]
         names = [self.cascade.stages[number].config.name for number in drawings[0].ahead]
-        on_step = self._reporter(wishes)
+        on_step = self._reporter(options)
         for first in range(0, len(allowed), BATCH):
             part = allowed[first : first + BATCH]
             while part[0].ahead:
@@ -201,35 +203,35 @@ class Imagen:
         return None if picture is None else self.door.encode(picture, "png")
 
     def _prepare(
-        self, prompts: Sequence[str], source: Source | None, wishes: Wishes
+        self, prompts: Sequence[str], source: Source | None, options: SamplingOptions
     ) -> list[Drawing]:
-        count = wishes.get("num_images_per_prompt", 1)
-        seeds = choose_seeds(wishes.get("seed"), count, wishes.get("generator"))
+        count = options.get("num_images_per_prompt", 1)
+        seeds = choose_seeds(options.get("seed"), count, options.get("generator"))
         jobs = [(prompt, seed) for prompt in prompts for seed in seeds]
-        latents = wishes.get("latents")
+        latents = options.get("latents")
         if latents is not None:
             check_latents(latents, len(jobs), self.cascade.stages[0].config.side)
         sampling = {
-            "steps": wishes.get("num_inference_steps"),
-            "guidance": wishes.get("guidance_scale"),
-            "sampler": wishes.get("sampler"),
+            "steps": options.get("num_inference_steps"),
+            "guidance": options.get("guidance_scale"),
+            "sampler": options.get("sampler"),
         }
         return [
             prepare(
                 self.cascade,
                 prompt,
                 seed,
-                size=wishes.get("size"),
-                wishes=sampling,
-                negative=wishes.get("negative_prompt"),
+                size=options.get("size"),
+                overrides=sampling,
+                negative=options.get("negative_prompt"),
                 source=source,
                 latents=None if latents is None else latents[number],
             )
             for number, (prompt, seed) in enumerate(jobs)
         ]
 
-    def _reporter(self, wishes: Wishes) -> OnStep | None:
-        callback, on_step = wishes.get("callback_on_step_end"), wishes.get("on_step")
+    def _reporter(self, options: SamplingOptions) -> OnStep | None:
+        callback, on_step = options.get("callback_on_step_end"), options.get("on_step")
         if callback is None:
             return on_step
 

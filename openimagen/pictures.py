@@ -15,7 +15,7 @@ from openimagen.cascade import OnStep, Progress
 from openimagen.door import FORMATS, Safety, format_of
 from openimagen.drawing import Drawing, calls_of, prepare
 from openimagen.editing import Source
-from openimagen.imagen import BATCH, Imagen, Output, Wishes, check_prompts, choose_seeds
+from openimagen.imagen import BATCH, Imagen, Output, SamplingOptions, check_prompts, choose_seeds
 from openimagen.trace import Trace
 
 Advance = Callable[[int, int], None]
@@ -40,7 +40,7 @@ class Request:
     name: str = "picture"  # of files whose prompt is empty
     safety: Safety | None = None
 
-    def wishes(self, seeds: list[int], on_step: OnStep) -> Wishes:
+    def options(self, seeds: list[int], on_step: OnStep) -> SamplingOptions:
         """The same as `Imagen` takes it."""
         return {
             "seed": seeds,
@@ -98,7 +98,7 @@ def draw(
     drawn: list[Drawn] = []
     strip: str | None = None
     for part, (prompts, numbers) in enumerate(parts):
-        output = imagen.draw(prompts, request.source, **request.wishes(numbers, report))
+        output = imagen.draw(prompts, request.source, **request.options(numbers, report))
         seconds = round(time.monotonic() - began, 2)
         if request.trace and part == 0:
             strip = save_trace(output, report.trace, request.trace)
@@ -135,7 +135,7 @@ def drawing_of(imagen: Imagen, request: Request, prompt: str) -> Drawing:
         prompt,
         0,
         size=request.size,
-        wishes=sampling,
+        overrides=sampling,
         negative=request.negative,
         source=request.source,
     )

@@ -22,7 +22,7 @@ Noise = Callable[[], Tensor]  # fresh standard normal noise, shaped like z
 Sampler = Callable[[Denoiser, Tensor, Tensor, Noise], Tensor]  # denoise, z, log_snrs, noise -> x0
 
 
-class Level(NamedTuple):
+class NoiseLevel(NamedTuple):
     """One noise level, z = alpha x + sigma eps, in Python floats: 64 bits, on no device."""
 
     log_snr: float
@@ -35,15 +35,15 @@ class Level(NamedTuple):
         return self.sigma / self.alpha
 
 
-def levels(log_snrs: Float[Tensor, "n"]) -> list[Level]:
+def levels(log_snrs: Float[Tensor, "n"]) -> list[NoiseLevel]:
     """Noise levels of a walk, the last one free of noise: alpha = 1, sigma = 0."""
     log_snrs = log_snrs.cpu().double().index_fill(0, torch.tensor([len(log_snrs) - 1]), math.inf)
     alpha, sigma = alpha_sigma(log_snrs)
     columns = (column.tolist() for column in (log_snrs, alpha, sigma))
-    return [Level(*row) for row in zip(*columns, strict=True)]
+    return [NoiseLevel(*row) for row in zip(*columns, strict=True)]
 
 
-def estimate(denoise: Denoiser, z: Image, level: Level) -> Image:
+def estimate(denoise: Denoiser, z: Image, level: NoiseLevel) -> Image:
     """The denoiser's x0 for pictures that share one noise level, in the precision of z."""
     return denoise(z, z.new_full((len(z),), level.log_snr)).to(z.dtype)
 

@@ -140,7 +140,7 @@ def test_settings_are_each_stages_own(tiny: Cascade, calls: list[list[tuple[obje
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "overrides",
     [
         {"guidance_interval": (50.0, 60.0)},
         {"guidance_rescale": 0.9},
@@ -148,14 +148,16 @@ def test_settings_are_each_stages_own(tiny: Cascade, calls: list[list[tuple[obje
         {"percentile": 50.0},
     ],
 )
-def test_each_setting_of_sampling_changes_the_picture(tiny: Cascade, wish: dict[str, Any]) -> None:
-    threshold = "dynamic" if "percentile" in wish else "none"  # dynamic hides a rescaling
+def test_each_setting_of_sampling_changes_the_picture(
+    tiny: Cascade, overrides: dict[str, Any]
+) -> None:
+    threshold = "dynamic" if "percentile" in overrides else "none"  # dynamic hides a rescaling
 
     def sample(more: dict[str, Any]) -> Tensor:
         settings = [{"guidance": 3.0, "threshold": threshold, **more}]
         return tiny.sample(PROMPTS, SEEDS, size=16, settings=settings)[0]
 
-    assert differs(sample(wish), sample({})).all()
+    assert differs(sample(overrides), sample({})).all()
 
 
 def test_guidance_outside_its_interval_is_off(tiny: Cascade) -> None:
@@ -174,7 +176,7 @@ def test_a_picture_of_any_size_can_be_started_from(tiny: Cascade) -> None:
     torch.testing.assert_close(fine, same, atol=0.1, rtol=0)
 
 
-def test_a_wish_is_for_every_stage_or_one_each(tiny: Cascade) -> None:
+def test_an_override_is_for_every_stage_or_one_each(tiny: Cascade) -> None:
     assert tiny.settings(None, steps=None) == [{}, {}, {}]
     assert tiny.settings(None, steps=[3], guidance=(4.0, 1.0, 1.5), sampler="heun") == [
         {"steps": 3, "guidance": 4.0, "sampler": "heun"},

@@ -19,7 +19,7 @@ def run(cascade: Cascade, *drawings: Drawing) -> list[Tensor]:
 
 def test_stage_by_stage_is_the_cascade(tiny: Cascade) -> None:
     whole = tiny.sample(["a red fox"], [3], settings=tiny.settings(None, steps=[3, 2, 2]))
-    drawing = prepare(tiny, "a red fox", 3, wishes={"steps": [3, 2, 2]})
+    drawing = prepare(tiny, "a red fox", 3, overrides={"steps": [3, 2, 2]})
     assert drawing.ahead == [0, 1, 2]
     run(tiny, drawing)
     assert [*drawing.drawn] == ["base", "sr32", "sr64"] and drawing.ahead == []
@@ -43,8 +43,8 @@ def test_company_is_refused_to_those_who_want_otherwise(tiny: Cascade) -> None:
     grey = Image.new("RGB", (64, 64), "grey")
     mask = Image.new("L", (64, 64), 255)
     others = [
-        prepare(tiny, "fox", 0, wishes={"steps": 4}),
-        prepare(tiny, "fox", 0, wishes={"guidance": 3.0}),
+        prepare(tiny, "fox", 0, overrides={"steps": 4}),
+        prepare(tiny, "fox", 0, overrides={"guidance": 3.0}),
         prepare(tiny, "fox", 0, negative="grey"),
         prepare(tiny, "fox", 0, source=Source(grey)),
         prepare(tiny, "fox", 0, source=Source(grey, strength=0.5)),
@@ -111,8 +111,8 @@ def test_raising_a_picture_starts_above_the_stage_that_it_covers(tiny: Cascade) 
     ("wrong", "message"),
     [
         ({"size": 48}, "size 48 is no stage"),
-        ({"wishes": {"steps": [1, 2, 3, 4]}}, "steps: 4 values for 3 stages"),
-        ({"wishes": {"sampler": "euler"}}, "sampler euler"),
+        ({"overrides": {"steps": [1, 2, 3, 4]}}, "steps: 4 values for 3 stages"),
+        ({"overrides": {"sampler": "euler"}}, "sampler euler"),
     ],
 )
 def test_what_is_wrong_is_said_before_any_work(

@@ -27,10 +27,10 @@ def imagen(tiny: Cascade) -> Imagen:
     return Imagen(tiny)
 
 
-def steps_taken(imagen: Imagen, **wishes: object) -> dict[str, int]:
+def steps_taken(imagen: Imagen, **options: object) -> dict[str, int]:
     """Network calls of each stage."""
     seen: dict[str, int] = {}
-    imagen("fox", seed=0, on_step=lambda p: seen.update({p.stage: p.calls}), **wishes)
+    imagen("fox", seed=0, on_step=lambda p: seen.update({p.stage: p.calls}), **options)
     return seen
 
 
@@ -106,9 +106,9 @@ def test_a_generator_makes_a_call_repeatable(imagen: Imagen) -> None:
 def test_latents_are_the_first_noise(imagen: Imagen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "BATCH", 2)
     latents = PictureNoise([0, 1, 2], 0, torch.device("cpu")).draw(3, 16, 16)
-    wishes: dict[str, Any] = {"num_images_per_prompt": 3, "size": 16, "output_type": "pt"}
-    expected = imagen("fox", seed=0, **wishes)
-    given = imagen("fox", seed=50, latents=latents, **wishes)
+    options: dict[str, Any] = {"num_images_per_prompt": 3, "size": 16, "output_type": "pt"}
+    expected = imagen("fox", seed=0, **options)
+    given = imagen("fox", seed=50, latents=latents, **options)
     for ours, theirs in zip(given.images, expected.images, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1 / 255 + 1e-6, rtol=0)
 

@@ -16,7 +16,7 @@ from openimagen.cli.commands import (
     Size,
     Steps,
     evaluate_app,
-    wishes,
+    overrides,
 )
 
 
@@ -66,7 +66,7 @@ def fid30k(
 
     if (path := coco or data) is None or (coco and data):
         raise ValueError("say what to compare with: --coco FOLDER, or --data of your own")
-    ways = wishes(size, steps, guidance, sampler)
+    ways = overrides(size, steps, guidance, sampler)
     where = find_device(device)
     found = measure(
         load_model(model, where),

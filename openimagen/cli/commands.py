@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from openimagen import __version__
 
 if TYPE_CHECKING:
-    from openimagen.evaluate.drawing import Wishes
+    from openimagen.evaluate.drawing import SamplingOverrides
 
 DONE, FAILED, WRONG_REQUEST = 0, 1, 2
 NO_MEMORY = re.compile("[Tt]ried to allocate ([0-9.]+ [A-Za-z]+)")  # so says torch
@@ -98,15 +98,15 @@ evaluate_app = typer.Typer(no_args_is_help=True, help="Measure pictures; let peo
 app.add_typer(evaluate_app, name="evaluate")
 
 
-def wishes(
+def overrides(
     size: int | None, steps: str | None, guidance: str | None, sampler: str | None
-) -> "Wishes":
+) -> "SamplingOverrides":
     """How a model is to draw, from what was typed."""
     from openimagen.config import per_stage
-    from openimagen.evaluate.drawing import Wishes
+    from openimagen.evaluate.drawing import SamplingOverrides
 
     each = per_stage("--steps", steps, int), per_stage("--guidance", guidance, float)
-    return Wishes(size, *each, sampler)
+    return SamplingOverrides(size, *each, sampler)
 
 
 def _print_version(wanted: bool) -> bool:

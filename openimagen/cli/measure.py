@@ -19,8 +19,8 @@ from openimagen.cli.commands import (
     Size,
     Steps,
     evaluate_app,
+    overrides,
     say,
-    wishes,
 )
 
 FeatureName = Annotated[
@@ -84,7 +84,7 @@ def bias(
 
     asked = None if prompts is None else read_prompts(prompts)
     loaded = load_model(model, find_device(device))
-    settings = wishes(size, steps, guidance, sampler).settings(loaded)
+    settings = overrides(size, steps, guidance, sampler).settings(loaded)
     found, drawing = probe(
         loaded, out, asked, seeds=seeds, seed=seed, size=size, settings=settings, cut=cut,
         watch=progress_bar,
@@ -173,7 +173,7 @@ def alignment(
         found = examine_drawn(drawn, exams(prompts=drawn.prompts, side=side), side, progress_bar)
     else:
         model = load_model(subject, where)
-        settings = wishes(size, steps, guidance, sampler).settings(model)
+        settings = overrides(size, steps, guidance, sampler).settings(model)
         side = side or size or model.cascade.config.stages[-1].side
         found = examine_model(
             model, exams(prompts=asked, side=side), side, out, samples=samples, seed=seed,

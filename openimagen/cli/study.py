@@ -16,7 +16,7 @@ from openimagen.cli.commands import (
     Size,
     Steps,
     evaluate_app,
-    wishes,
+    overrides,
 )
 
 Study = Annotated[Path, typer.Option(help="Folder for the study and its pictures.")]
@@ -69,7 +69,7 @@ def drawbench(
         raise ValueError(f"--names {names}: write two names, as in ours,theirs")
     only = None if categories is None else categories.split(",")
     chosen = selected(read_prompts(Path(prompts)), only, limit)
-    ways = wishes(size, steps, guidance, sampler)
+    ways = overrides(size, steps, guidance, sampler)
     order = Order(model, out, ways, seed, side, cut, find_device(device))
     made = make(
         order,
@@ -110,7 +110,7 @@ def realism(
     from openimagen.evaluate.drawing import Shard
     from openimagen.progress import progress_bar
 
-    ways = wishes(size, steps, guidance, sampler)
+    ways = overrides(size, steps, guidance, sampler)
     order = Order(model, out, ways, seed, side, cut, find_device(device))
     made = make(
         order,

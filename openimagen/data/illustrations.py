@@ -90,7 +90,7 @@ def read_illustrations(folder: Path) -> list[Illustration]:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What to draw, of icons by their numbers, and the wish for it.
+    """What to draw, of icons by their numbers, and the caption for it.
 
     Of one icon as it is, `scene` has one thing of its name; `whole` says that it is drawn with the
     margins its makers gave it.

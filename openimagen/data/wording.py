@@ -48,7 +48,7 @@ _FRONT = re.compile(rf"(an?|{'|'.join(NUMBERS)}|\d+) (.*)")
 
 
 def icon_words(name: str, tags: Sequence[str], rng: random.Random) -> str:
-    """A wish for what one icon shows."""
+    """A caption for what one icon shows."""
     called = rng.choice((name, *OTHER_NAMES[name])) if name in OTHER_NAMES else name
     others = [tag for tag in tags if tag not in called.split()]
     match rng.choices(("name", "article", "tags", "shuffled"), (40, 40, 12, 8))[0]:
@@ -63,7 +63,7 @@ def icon_words(name: str, tags: Sequence[str], rng: random.Random) -> str:
 
 
 def scene_words(scene: Scene, rng: random.Random) -> str:
-    """A wish for a scene: its things, their colours, sizes and how they lie."""
+    """A caption for a scene: its things, their colours, sizes and how they lie."""
     words = [_thing_words(thing, rng) for thing in scene.include]
     if (position := scene.include[-1].position) is None:
         return rng.choice((" and ", " and ", " and ", " with ", ", ")).join(words)
@@ -84,7 +84,7 @@ def _thing_words(thing: Thing, rng: random.Random) -> str:
 
 
 def with_ground(words: str, colours: Sequence[str], rng: random.Random) -> str:
-    """A wish that names the ground too: by one colour word, or two that run into each other."""
+    """A caption that names the ground too: by one colour word, or two that run into each other."""
     first, last = colours[0], colours[-1]
     if len(colours) == 2:
         gradients = (
@@ -98,7 +98,7 @@ def with_ground(words: str, colours: Sequence[str], rng: random.Random) -> str:
 
 
 def with_style(words: str, style: str, rng: random.Random) -> str:
-    """A wish that names the style too: "..., in noto style", "a 3D ..."."""
+    """A caption that names the style too: "..., in noto style", "a 3D ..."."""
     if style in LOOKS and rng.random() < 0.3:
         look = rng.choice(LOOKS[style])
         if (found := _FRONT.fullmatch(words)) is None:

@@ -24,7 +24,7 @@ from openimagen.data.faults import Faults
 from openimagen.data.images import load
 from openimagen.data.sample import Fault, Item
 from openimagen.evaluate.captioned import Captioned
-from openimagen.evaluate.drawing import BATCH, Drawing, Model, Shard, Wishes
+from openimagen.evaluate.drawing import BATCH, Drawing, Model, SamplingOverrides, Shard
 from openimagen.evaluate.feature_blocks import FeatureBlocks
 from openimagen.evaluate.features import Features
 from openimagen.evaluate.files import claim, write_whole
@@ -47,7 +47,9 @@ class Protocol:
     prompts: int = 30_000
     seed: int = 0  # of the lot, and of the first picture
     side: int = 256  # that pictures are compared at
-    wishes: Wishes = field(default_factory=Wishes)  # size: if None, the smallest that is no less
+    overrides: SamplingOverrides = field(
+        default_factory=SamplingOverrides
+    )  # size: if None, the smallest that is no less
     cut: bool = False  # captions that are too long, instead of refusing them
     drop: bool = False  # pictures whose features are there
 
@@ -119,9 +121,9 @@ def fid30k(
 
 
 def _drawing(model: Model, data: Captioned, run: Path, protocol: Protocol) -> Drawing:
-    wishes, sides = protocol.wishes, [stage.side for stage in model.cascade.config.stages]
-    size = wishes.size or min((s for s in sides if s >= protocol.side), default=sides[-1])
-    settings = replace(wishes, size=size).settings(model)
+    overrides, sides = protocol.overrides, [stage.side for stage in model.cascade.config.stages]
+    size = overrides.size or min((s for s in sides if s >= protocol.side), default=sides[-1])
+    settings = replace(overrides, size=size).settings(model)
     prompts = [Prompt(text) for _, text in data.chosen(protocol.prompts, protocol.seed)]
     return Drawing(model, prompts, run / "drawing", 1, protocol.seed, size, settings)
 

@@ -35,7 +35,7 @@ ICON_SIDE = 128  # pixels, of the icons that scenes are known by
 
 @dataclass(frozen=True)
 class Corpus:
-    """The icons of a folder. `main`: the style of a wish that names none."""
+    """The icons of a folder. `main`: the style of a prompt that names none."""
 
     folder: Path
     icons: tuple[Illustration, ...]
@@ -151,7 +151,7 @@ def _unseen(corpus: Corpus, count: int, seed: int, look: _Look) -> Exam:
         galleries[style] = {name: [there[name].path] for name in gallery}
         others = {name: corpus.other(there[name]) for name in asked}
         real[style] = {name: [other.path] for name, other in others.items() if other}
-    prompts = {wish(icon): icon for icon in chosen}
+    prompts = {styled_prompt(icon): icon for icon in chosen}
     measure = StyledPrototypes(
         {text: (icon.style, icon.name) for text, icon in prompts.items()},
         {style: look.prototypes(of, real[style]) for style, of in galleries.items()},
@@ -185,7 +185,7 @@ def _composed(corpus: Corpus, seed: int, side: int | None) -> Exam:
     return Exam("composition", Composition(icons, None, side), prompts)
 
 
-def wish(icon: Illustration) -> str:
+def styled_prompt(icon: Illustration) -> str:
     """A name with its style."""
     return f"{icon.name}, in {STYLES[icon.style].words}"
 

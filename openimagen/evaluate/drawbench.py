@@ -16,7 +16,7 @@ import torch
 
 from openimagen.data.images import load
 from openimagen.data.sheet import captioned_sheet, thumbnail
-from openimagen.evaluate.drawing import Drawing, Shard, Wishes, load_model
+from openimagen.evaluate.drawing import Drawing, SamplingOverrides, Shard, load_model
 from openimagen.evaluate.files import write_whole
 from openimagen.evaluate.gallery import Gallery, find_gallery, find_pairs, is_gallery
 from openimagen.evaluate.prompts import Prompt
@@ -106,7 +106,7 @@ class Order:
 
     model: str
     out: Path
-    wishes: Wishes
+    overrides: SamplingOverrides
     seed: int = 0
     pixels: int | None = None
     cut: bool = False
@@ -115,8 +115,8 @@ class Order:
     def drawing(self, model: str, prompts: Sequence[Prompt], which: str, samples: int) -> Drawing:
         """Of a model, the first or the second."""
         loaded = load_model(model, self.device)
-        settings, folder = self.wishes.settings(loaded), self.out / "drawings" / which
-        return Drawing(loaded, prompts, folder, samples, self.seed, self.wishes.size, settings)
+        settings, folder = self.overrides.settings(loaded), self.out / "drawings" / which
+        return Drawing(loaded, prompts, folder, samples, self.seed, self.overrides.size, settings)
 
 
 def drawbench(

@@ -46,7 +46,7 @@ def load_model(name: str, device: torch.device | str = "cpu") -> Model:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class SamplingOverrides:
     """How a model is to draw; None is its own way. Steps and guidance: one, or one each stage."""
 
     size: int | None = None

@@ -1,4 +1,4 @@
-"""Prototype retrieval of wishes that name a style, each looked up among real pictures of it."""
+"""Prototype retrieval of prompts that name a style, each looked up among real pictures of it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive
 
 from openimagen.door import Refused
-from openimagen.serve.bodies import Wishes
+from openimagen.serve.bodies import ImageRequest
 from openimagen.serve.errors import Refusal
 from openimagen.serve.orders import Busy, Failed, Finished, Order, Source
 from openimagen.serve.service import Service
@@ -53,54 +53,58 @@ class Answer(BaseModel):
 class Asked:
     """A request for pictures: what was said, the orders it comes to, and whose it is."""
 
-    wishes: Wishes
+    body: ImageRequest
     orders: Sequence[Order]
     who: str
     notes: Sequence[str]  # what was said and is not done
 
 
-def asked(service: Service, wishes: Wishes, sources: Sequence[Source | None], who: str) -> Asked:
+def asked(
+    service: Service, body: ImageRequest, sources: Sequence[Source | None], who: str
+) -> Asked:
     """What a request comes to. Refusal for what is not drawn here."""
-    orders = orders_of(service, wishes, sources)
-    notes = wishes.notes()
+    orders = orders_of(service, body, sources)
+    notes = body.notes()
     if service.cuts(orders[0].prompt):
         notes.append("the prompt is longer than the model reads: its end was left out")
-    return Asked(wishes, orders, who, notes)
+    return Asked(body, orders, who, notes)
 
 
-def orders_of(service: Service, wishes: Wishes, sources: Sequence[Source | None]) -> list[Order]:
+def orders_of(
+    service: Service, body: ImageRequest, sources: Sequence[Source | None]
+) -> list[Order]:
     """One order for each picture: n of each source, or n from nothing."""
-    service.check_model(wishes.model)
-    check_wishes(service, wishes)
-    seed = secrets.randbelow(2**31) if wishes.seed is None else wishes.seed
+    service.check_model(body.model)
+    check_body(service, body)
+    seed = secrets.randbelow(2**31) if body.seed is None else body.seed
     return [
         Order(
-            prompt=getattr(wishes, "prompt", ""),
+            prompt=getattr(body, "prompt", ""),
             seed=seed + number,
-            size=service.side(wishes.size),
-            steps=None if wishes.steps is None else tuple(wishes.steps),
-            guidance=None if wishes.guidance is None else tuple(wishes.guidance),
-            negative=getattr(wishes, "negative_prompt", None),
-            sampler=wishes.sampler,
-            transparent=wishes.is_transparent,
-            partials=(wishes.partial_images or 0) if wishes.stream else 0,
+            size=service.side(body.size),
+            steps=None if body.steps is None else tuple(body.steps),
+            guidance=None if body.guidance is None else tuple(body.guidance),
+            negative=getattr(body, "negative_prompt", None),
+            sampler=body.sampler,
+            transparent=body.is_transparent,
+            partials=(body.partial_images or 0) if body.stream else 0,
             source=source,
         )
         for source in sources
-        for number in range(wishes.count)
+        for number in range(body.count)
     ]
 
 
-def check_wishes(service: Service, wishes: Wishes) -> None:
+def check_body(service: Service, body: ImageRequest) -> None:
     """Refusal for more steps than this server takes, or transparency in a JPEG."""
-    if wishes.response_format == "url" and not service.config.keeps_links:
+    if body.response_format == "url" and not service.config.keeps_links:
         message = "links are not kept by a server of several replicas: leave response_format out"
         raise Refusal(400, message, param="response_format", code="invalid_value")
     most = service.config.limits.steps
-    if wishes.steps and max(wishes.steps) > most:
+    if body.steps and max(body.steps) > most:
         message = f"steps: at most {most} of a stage"
         raise Refusal(400, message, param="steps", code="invalid_value")
-    if wishes.is_transparent and wishes.format == "jpeg":
+    if body.is_transparent and body.format == "jpeg":
         message = "background: JPEG knows no transparency; ask for output_format png or webp"
         raise Refusal(400, message, param="background", code="invalid_value")
 
@@ -135,10 +139,10 @@ async def answered(request: Request, service: Service, asked: Asked) -> Response
     notes = dict.fromkeys(note for end, _ in ends for note in (*asked.notes, *end.notes))
     answer = Answer(
         created=int(time.time()),
-        data=[as_said(request, service, asked.wishes, one) for one in ends],
-        output_format=asked.wishes.format,
+        data=[as_said(request, service, asked.body, one) for one in ends],
+        output_format=asked.body.format,
         size=next(size_of(end.image) for end, _ in ends if end.image is not None),
-        background="transparent" if asked.wishes.is_transparent else "opaque",
+        background="transparent" if asked.body.is_transparent else "opaque",
         notes=[*notes],
     )
     content = answer.model_dump_json(exclude_unset=True)
@@ -183,19 +187,19 @@ async def encoded(
     """A picture as a signed file, as the client wants it."""
     if image is None:
         return None
-    edited, quality = asked.orders[number].source is not None, asked.wishes.output_compression
+    edited, quality = asked.orders[number].source is not None, asked.body.output_compression
     encode = service.door.encode
-    return await asyncio.to_thread(encode, image, asked.wishes.format, quality, edited=edited)
+    return await asyncio.to_thread(encode, image, asked.body.format, quality, edited=edited)
 
 
-def as_said(request: Request, service: Service, wishes: Wishes, one: Encoded) -> Picture:
+def as_said(request: Request, service: Service, body: ImageRequest, one: Encoded) -> Picture:
     """A picture in an answer: its bytes, or a link to them."""
     end, data = one
     if data is None:
         return Picture(b64_json=None, seed=end.seed, flagged=end.flagged)
-    if wishes.response_format != "url":
+    if body.response_format != "url":
         return Picture(b64_json=as_text(data), seed=end.seed, flagged=None)
-    token = service.links.keep(data, f"image/{wishes.format}")
+    token = service.links.keep(data, f"image/{body.format}")
     home = service.config.url or str(request.base_url).rstrip("/")
     return Picture(url=f"{home}/pictures/{token}", seed=end.seed, flagged=None)
 

@@ -78,7 +78,7 @@ IGNORED = "OpenAI's; accepted and ignored."
 Ignored = Annotated[Any, Field(description=IGNORED)]
 
 
-class Wishes(BaseModel):
+class ImageRequest(BaseModel):
     """What every request for pictures may say; null is as left out."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -127,7 +127,9 @@ class Wishes(BaseModel):
     def notes(self) -> list[str]:
         """What was said and is not done, in plain words."""
         ignored = [
-            name for name, field in Wishes.model_fields.items() if field.description == IGNORED
+            name
+            for name, field in ImageRequest.model_fields.items()
+            if field.description == IGNORED
         ]
         notes = [f"{name} is ignored" for name in ignored if getattr(self, name) is not None]
         if self.output_compression is not None and self.format == "png":
@@ -137,14 +139,14 @@ class Wishes(BaseModel):
         return notes
 
 
-class Generation(Wishes):
+class Generation(ImageRequest):
     """A picture from words."""
 
     prompt: Annotated[Prompt, Field(min_length=1, json_schema_extra={"pattern": r"\S"})]
     negative_prompt: Negative = None
 
 
-class Edit(Wishes):
+class Edit(ImageRequest):
     """A picture from a picture, with words or without; with a mask, where that says so."""
 
     prompt: Prompt = ""
@@ -152,20 +154,20 @@ class Edit(Wishes):
     strength: Strength = None  # 0.7, with a mask 1
 
 
-class Variation(Wishes):
+class Variation(ImageRequest):
     """Another picture like a picture."""
 
     strength: Strength = None  # 0.85
 
 
-class Upscale(Wishes):
+class Upscale(ImageRequest):
     """A picture taken as a lower stage's, drawn larger."""
 
     prompt: Prompt = ""
     negative_prompt: Negative = None
 
 
-W = TypeVar("W", bound=Wishes)
+W = TypeVar("W", bound=ImageRequest)
 
 
 def from_json(kind: type[W], content: bytes) -> W:
@@ -189,7 +191,7 @@ def from_form(kind: type[W], fields: Mapping[str, Sequence[str]]) -> W:
         raise refusal(kind, error) from None
 
 
-def refusal(kind: type[Wishes], error: ValidationError) -> Refusal:
+def refusal(kind: type[ImageRequest], error: ValidationError) -> Refusal:
     """The answer to a body that is wrong."""
     where, why, problem = first_problem(error, kind.model_fields)
     param = where.partition(".")[0] or None

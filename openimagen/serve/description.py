@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from openimagen.serve.bodies import MAX_SEED, Wishes
+from openimagen.serve.bodies import MAX_SEED, ImageRequest
 from openimagen.serve.errors import ErrorBody
 from openimagen.serve.service import Service
 
@@ -56,12 +56,12 @@ def drawing_answers() -> dict[int | str, Schema]:
     return {200: {"content": STREAM, "description": "Pictures."}, **may_answer(*DRAWING)}
 
 
-def json_body(kind: type[Wishes]) -> Schema:
+def json_body(kind: type[ImageRequest]) -> Schema:
     """A JSON body's description."""
     return body("application/json", kind.model_json_schema())
 
 
-def form_body(kind: type[Wishes] | None, **files: Schema) -> Schema:
+def form_body(kind: type[ImageRequest] | None, **files: Schema) -> Schema:
     """A form: the fields of `kind` as text, and files: all but a mask must be there."""
     fields = {} if kind is None else kind.model_json_schema()["properties"]
     schema = {

@@ -279,7 +279,7 @@ def job_of(
         order.prompt,
         order.seed,
         size=order.size,
-        wishes=sampling,
+        overrides=sampling,
         negative=order.negative,
         source=order.source,
     )

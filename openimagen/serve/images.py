@@ -14,9 +14,9 @@ from openimagen.serve.answers import Answer, Asked, answered, asked
 from openimagen.serve.bodies import (
     Edit,
     Generation,
+    ImageRequest,
     Upscale,
     Variation,
-    Wishes,
     from_form,
     from_json,
 )
@@ -81,11 +81,11 @@ def drawing(body: Schema) -> dict[str, Any]:
 async def generations(request: Request, who: Caller) -> Response:
     """Draw pictures from words."""
     service = service_of(request)
-    wishes = from_json(Generation, await read_json(request, service.config.limits))
-    if not wishes.prompt:
+    body = from_json(Generation, await read_json(request, service.config.limits))
+    if not body.prompt:
         message = 'the prompt is empty: say what to draw, as in "a red apple"'
         raise Refusal(400, message, param="prompt", code="invalid_value")
-    return await drawn(request, service, wishes, [None], who)
+    return await drawn(request, service, body, [None], who)
 
 
 @routes.post("/edits", **drawing(form_body(Edit, image=IMAGES, mask=MASK)))
@@ -96,14 +96,14 @@ async def edits(request: Request, who: Caller) -> Response:
     """
     service = service_of(request)
     async with received(request, service, who, ["image", "mask"]) as form:
-        wishes = from_form(Edit, form.texts)
+        body = from_form(Edit, form.texts)
         pictures = await pictures_of(request, service, form)
         mask = await mask_from(request, service, form, len(pictures))
-    if mask is not None and not wishes.prompt:
+    if mask is not None and not body.prompt:
         message = "the prompt is missing: say what to draw where the mask is transparent"
         raise Refusal(400, message, param="prompt", code="missing_required_parameter")
-    sources = [sourced(picture, mask, wishes.strength) for picture in pictures]
-    return await drawn(request, service, wishes, sources, who)
+    sources = [sourced(picture, mask, body.strength) for picture in pictures]
+    return await drawn(request, service, body, sources, who)
 
 
 @routes.post("/variations", **drawing(form_body(Variation, image=IMAGES)))
@@ -111,11 +111,11 @@ async def variations(request: Request, who: Caller) -> Response:
     """Draw pictures like a picture."""
     service = service_of(request)
     async with received(request, service, who, ["image"]) as form:
-        wishes = from_form(Variation, form.texts)
+        body = from_form(Variation, form.texts)
         pictures = await pictures_of(request, service, form)
-    strength = VARY if wishes.strength is None else wishes.strength
+    strength = VARY if body.strength is None else body.strength
     sources = [sourced(picture, None, strength) for picture in pictures]
-    return await drawn(request, service, wishes, sources, who)
+    return await drawn(request, service, body, sources, who)
 
 
 @routes.post("/upscales", **drawing(form_body(Upscale, image=IMAGES)))
@@ -123,10 +123,10 @@ async def upscales(request: Request, who: Caller) -> Response:
     """Take pictures as a lower stage's, and draw them larger."""
     service = service_of(request)
     async with received(request, service, who, ["image"]) as form:
-        wishes = from_form(Upscale, form.texts)
+        body = from_form(Upscale, form.texts)
         pictures = await pictures_of(request, service, form)
     sources = [Source(picture, task="upscale") for picture in pictures]
-    return await drawn(request, service, wishes, sources, who)
+    return await drawn(request, service, body, sources, who)
 
 
 @routes.post("/verify", responses=may_answer(*DRAWING), openapi_extra=form_body(None, image=IMAGE))
@@ -178,21 +178,21 @@ def sourced(picture: Image.Image, mask: Image.Image | None, strength: float | No
 async def drawn(
     request: Request,
     service: Service,
-    wishes: Wishes,
+    body: ImageRequest,
     sources: Sequence[Source | None],
     who: str,
 ) -> Response:
     """The pictures, in one answer or as they come."""
-    this = asked(service, wishes, sources, who)
+    this = asked(service, body, sources, who)
     tell_log(request, service, this)
-    if wishes.stream:
+    if body.stream:
         return await streamed(service, this)
     return await answered(request, service, this)
 
 
 def tell_log(request: Request, service: Service, asked: Asked) -> None:
     """What the log may know of a request: no prompt, unless whoever runs the server wants it."""
-    told: dict[str, Any] = {"pictures": len(asked.orders), "size": asked.wishes.size or "auto"}
+    told: dict[str, Any] = {"pictures": len(asked.orders), "size": asked.body.size or "auto"}
     if service.keys is not None:
         told["key"] = asked.who
     if service.config.log_prompts:

@@ -40,7 +40,7 @@ USAGE = {
 
 async def streamed(service: Service, asked: Asked) -> Response:
     """The events of orders as an answer. Refusal, before it begins, for those that are refused."""
-    if asked.wishes.response_format == "url":
+    if asked.body.response_format == "url":
         message = 'a stream carries its pictures: leave response_format "url" out'
         raise Refusal(400, message, param="response_format", code="invalid_value")
     ticket = await hand_in(service, asked)
@@ -61,7 +61,7 @@ class Telling:
         """What happens, until every order has ended; an error is the last."""
         try:
             async for event in self.ticket:
-                if isinstance(event, Queued) and self.asked.wishes.progress:
+                if isinstance(event, Queued) and self.asked.body.progress:
                     yield {"type": "openimagen.queued", "position": event.position}
                 elif isinstance(event, Preview):
                     yield await self._preview(event)
@@ -111,8 +111,8 @@ class Telling:
             "created_at": int(time.time()),
             "size": "auto" if image is None else size_of(image),
             "quality": "auto",
-            "background": "transparent" if self.asked.wishes.is_transparent else "opaque",
-            "output_format": self.asked.wishes.format,
+            "background": "transparent" if self.asked.body.is_transparent else "opaque",
+            "output_format": self.asked.body.format,
             "image_index": number,
         }
 

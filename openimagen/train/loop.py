@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from openimagen.config import StageConfig
 from openimagen.data.dataset import Batch, Examples, loader
 from openimagen.text import Encoder
 from openimagen.train import parallel
@@ -27,7 +26,6 @@ from openimagen.train.watch import QUARTERS, noise_sums
 LOG_STEPS, LOG_LINES = 50, 20  # a log line every 50 steps, sooner if a run has less than 20 then
 PATIENCE = 10  # steps in a row that may be skipped
 TOGETHER = 1.0  # seconds in which several signals ask for the same
-LossOf = Callable[[nn.Module, StageConfig, Noised], Tensor]
 
 
 class Interrupted(Exception):
@@ -86,7 +84,7 @@ def passed(trainee: Trainee, before: int, every: int) -> bool:
 def take_step(trainee: Trainee, batch: Batch, encoder: Encoder, journal: Journal) -> None:
     """One step, and a note if it had to be skipped. Diverged if too many were, one by one."""
     usual, first = trainee.watch.usual, trainee.images
-    loss, gradient = train_step(trainee, batch, encoder, loss_of)
+    loss, gradient = train_step(trainee, batch, encoder)
     journal.advance(trainee.images)
     if not trainee.watch.skipped:
         return
@@ -112,9 +110,7 @@ def record(trainee: Trainee, journal: Journal, probed: Mapping[str, float]) -> N
 # --- the step -------------------------------------------------------------------------------------
 
 
-def train_step(
-    trainee: Trainee, batch: Batch, encoder: Encoder, loss_of: LossOf = loss_of
-) -> tuple[float, float]:
+def train_step(trainee: Trainee, batch: Batch, encoder: Encoder) -> tuple[float, float]:
     """One optimiser step; returns the mean loss and the norm of the gradient before clipping.
 
     `batch` is this rank's share of the step's examples; loss and norm are of all. If either is no
@@ -127,7 +123,7 @@ def train_step(
     if train.compile:  # once, for one length
         text = text.pad(encoder.max_tokens)
     noised = prepare(trainee.config, train, batch.image, text, trainee.scale, share)
-    by_noise = parallel.summed(add_gradients(trainee, noised, len(share.batch), loss_of))
+    by_noise = parallel.summed(add_gradients(trainee, noised, len(share.batch)))
     norm = parallel.clip(net, train.clip)
     figures = by_noise[0].sum().item() / len(share.batch), norm.item()
 
@@ -143,7 +139,7 @@ def train_step(
     return figures
 
 
-def add_gradients(trainee: Trainee, noised: Noised, batch: int, loss_of: LossOf) -> Tensor:
+def add_gradients(trainee: Trainee, noised: Noised, batch: int) -> Tensor:
     """Back-propagate what `noised` adds to the mean loss of `batch` examples, part by part.
 
     Returns this rank's losses by noise level, `noise_sums`. The gradient is of all ranks', who

@@ -86,12 +86,12 @@ def test_what_is_held_out_is_of_pairs_that_are_not_shown(folder: Path) -> None:
     dataset = made(folder)
     held = dataset.held_out(5)
     assert len(held) == 5
-    wishes = {
+    captions = {
         with_style(article(icon.name), icon.style, random.Random(number))
         for icon in dataset.illustrations
         for number in range(50 if icon.is_unseen else 0)
     }
-    assert {example.caption for example in held} <= wishes
+    assert {example.caption for example in held} <= captions
 
 
 def test_a_broken_icon_is_named_and_another_lesson_comes(folder: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from openimagen.cli import app
 from openimagen.evaluate import feature_blocks
 from openimagen.evaluate.captioned import read_captioned
 from openimagen.evaluate.coco import Fid30k, Protocol, fid30k
-from openimagen.evaluate.drawing import BATCH, Model, Shard, Wishes
+from openimagen.evaluate.drawing import BATCH, Model, SamplingOverrides, Shard
 from openimagen.evaluate.feature_blocks import FeatureBlocks
 from openimagen.evaluate.prompts import read_prompts
 from openimagen.evaluate.quality import quality
@@ -41,7 +41,7 @@ def measure(tiny: Cascade, coco: Path, tmp_path: Path) -> Measure:
     def run(
         out: str = "run", shard: Shard | None = None, look: Thumbnails | None = None, **rest: object
     ) -> Fid30k:
-        fast = Wishes(steps=[1])
+        fast = SamplingOverrides(steps=[1])
         asked = replace(Protocol(BOTH, 3, SIDE, fast), **rest)  # type: ignore[arg-type]
         model = Model("tiny", "f00d", tiny)
         data = read_captioned(coco)
@@ -117,7 +117,10 @@ def test_shards_are_data_too(measure: Measure, coco: Path, tiny: Cascade, tmp_pa
             file.with_suffix(".txt").write_text(texts[0])
             for member in (file, file.with_suffix(".txt")):
                 tar.add(member, member.name)
-    shards, asked = read_captioned(tmp_path / "00.tar"), Protocol(8, 3, SIDE, Wishes(steps=[1]))
+    shards, asked = (
+        read_captioned(tmp_path / "00.tar"),
+        Protocol(8, 3, SIDE, SamplingOverrides(steps=[1])),
+    )
     model, folders = Model("tiny", "f00d", tiny), [tmp_path / name for name in ("one", "two")]
     found = [
         fid30k(model, shards, Thumbnails(), folder, asked, shard=shard)
@@ -212,7 +215,10 @@ def test_ranks_share_and_the_last_one_measures(measure: Measure, tmp_path: Path)
     [
         ({"seed": 4}, "drawing holds another drawing (not the same: prompts, seed)"),
         ({"prompts": 19}, "drawing holds another drawing (not the same: prompts)"),
-        ({"wishes": Wishes(steps=[2])}, "drawing holds another drawing (not the same: settings)"),
+        (
+            {"overrides": SamplingOverrides(steps=[2])},
+            "drawing holds another drawing (not the same: settings)",
+        ),
         ({"side": 15}, "Thumbnails holds other features (not the same: side)"),
     ],
 )

@@ -19,7 +19,7 @@ from openimagen.data.scene_prompts import OBJECTS
 from openimagen.data.scenes import read_icon
 from openimagen.data.unseen import is_unseen_name, is_unseen_pair
 from openimagen.evaluate.composition import scene_of
-from openimagen.evaluate.corpus import Corpus, corpus_exams, read_corpus, wish
+from openimagen.evaluate.corpus import Corpus, corpus_exams, read_corpus, styled_prompt
 from openimagen.evaluate.drawing import load_model
 from openimagen.evaluate.exams import Exam
 from openimagen.evaluate.report.compared import Pairs, exams_of
@@ -120,7 +120,7 @@ def test_each_exam_asks_for_what_it_says(corpus: Corpus, exams: list[Exam]) -> N
 def test_the_real_pictures_are_right_and_those_of_other_names_are_not(
     corpus: Corpus, exams: list[Exam]
 ) -> None:
-    by_wish = {f"{icon.name} {icon.style}": load(icon.path) for icon in corpus.icons}
+    by_name = {f"{icon.name} {icon.style}": load(icon.path) for icon in corpus.icons}
     words = {"fluent 3D style": "fluent-emoji", "noto style": "noto", "twemoji style": "twemoji"}
     for exam, asked in (
         (exams[SEEN], [f"{prompt.text} fluent-emoji" for prompt in exams[SEEN].prompts]),
@@ -133,7 +133,7 @@ def test_the_real_pictures_are_right_and_those_of_other_names_are_not(
             ],
         ),
     ):
-        real = [by_wish[wish] for wish in asked]
+        real = [by_name[each] for each in asked]
         scores = exam.alignment(real, exam.prompts)
         assert [score.value for score in scores] == [1, 1]
         assert scores[0].chance == pytest.approx(1 / 12)
@@ -146,8 +146,8 @@ def test_pictures_come_in_any_order_of_styles(exams: list[Exam], corpus: Corpus)
     """Each is held to its own gallery: hits follow the prompts when both are shuffled."""
     exam, rng = exams[UNSEEN], np.random.default_rng(0)
     pictures = [load(corpus.icons[int(n)].path) for n in rng.integers(len(corpus.icons), size=6)]
-    wished = {wish(icon): icon for icon in corpus.icons}
-    pictures += [load(wished[prompt.text].path) for prompt in exam.prompts[6:]]
+    prompted = {styled_prompt(icon): icon for icon in corpus.icons}
+    pictures += [load(prompted[prompt.text].path) for prompt in exam.prompts[6:]]
     order = rng.permutation(12)
     there = exam.alignment(pictures, exam.prompts)
     again = exam.alignment([pictures[n] for n in order], [exam.prompts[n] for n in order])

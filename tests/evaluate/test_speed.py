@@ -21,8 +21,8 @@ def timed(
 
 
 def with_steps(cascade: Cascade, steps: int, guidance: float) -> Cascade:
-    wishes = {"steps": steps, "guidance": guidance}
-    stages = [stage.adjusted(wishes) for stage in cascade.stages]
+    overrides = {"steps": steps, "guidance": guidance}
+    stages = [stage.adjusted(overrides) for stage in cascade.stages]
     config = cascade.config.model_copy(update={"stages": tuple(each.config for each in stages)})
     return Cascade(config, stages, encoder=cascade.encoder)
 

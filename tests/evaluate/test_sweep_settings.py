@@ -51,7 +51,7 @@ def test_every_combination_is_a_point_with_all_its_settings(tiny: Cascade) -> No
         for weight in ("1", "1.5") for kind in ("static", "none")
     ]  # fmt: skip
     last = found[-1]
-    assert last.wishes == ({"threshold": "none"}, {"guidance": 1.5, "threshold": "none"}, {})
+    assert last.overrides == ({"threshold": "none"}, {"guidance": 1.5, "threshold": "none"}, {})
     assert [*last.settings] == ["base", "sr32"]
     base, sr32 = last.settings.values()
     assert (base["guidance"], base["threshold"], sr32["guidance"]) == (2, "none", 1.5)

@@ -36,7 +36,7 @@ def test_pictures_come_in_openai_s_shape(client: TestClient, engine: FakeEngine)
     assert [order.seed for order in engine.orders] == [7, 8]
 
 
-def test_every_wish_reaches_the_engine(client: TestClient, engine: FakeEngine) -> None:
+def test_every_option_reaches_the_engine(client: TestClient, engine: FakeEngine) -> None:
     body = {
         "prompt": "a fox",
         "model": "emoji",
@@ -57,7 +57,7 @@ def test_every_wish_reaches_the_engine(client: TestClient, engine: FakeEngine) -
     assert engine.keys == ["testclient"]
 
 
-def test_without_wishes_it_is_the_model_s_own(client: TestClient, engine: FakeEngine) -> None:
+def test_without_options_it_is_the_model_s_own(client: TestClient, engine: FakeEngine) -> None:
     one, two = (client.post(GENERATIONS, json={"prompt": "a fox"}).json() for _ in range(2))
     assert one["data"][0]["seed"] != two["data"][0]["seed"]  # by chance, 1 in 2^31
     for order, said in zip(engine.orders, (one, two), strict=True):

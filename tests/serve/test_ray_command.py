@@ -16,12 +16,12 @@ from openimagen.web import listen
 
 
 def test_sigterm_loses_no_accepted_request() -> None:
-    wish = {"prompt": "red zebra", "size": "256x256", "n": 8}
+    body = {"prompt": "red zebra", "size": "256x256", "n": 8}
     with served("--ray", "--replicas", 1) as server, ThreadPoolExecutor() as pool:
-        stream = server.ask(**wish, stream=True, partial_images=1)
+        stream = server.ask(**body, stream=True, partial_images=1)
         told = events(stream)
         first = next(told)  # its pictures are being drawn
-        plain = pool.submit(lambda: data_of(server.ask(**wish)))
+        plain = pool.submit(lambda: data_of(server.ask(**body)))
         wait_until(lambda: server.in_line() > 8)  # both are accepted
         server.process.send_signal(signal.SIGTERM)
         kinds = [event["type"] for event in [first, *told]]

@@ -95,13 +95,13 @@ def test_sigterm_loses_no_accepted_request(tmp_path: Path) -> None:
     file = tmp_path / "serve.toml"
     file.write_text("[limits]\nwaiting = 12\n")
     with served("--config", file) as server, ThreadPoolExecutor() as pool:
-        wish = {"prompt": "red zebra", "size": "256x256", "n": 4}
-        plain = pool.submit(lambda: json.load(server.ask(**wish)))
-        streams = [server.ask(**wish, stream=True, progress=True) for _ in range(2)]
+        body = {"prompt": "red zebra", "size": "256x256", "n": 4}
+        plain = pool.submit(lambda: json.load(server.ask(**body)))
+        streams = [server.ask(**body, stream=True, progress=True) for _ in range(2)]
         assert next(events(streams[0]))["type"] == "openimagen.queued"
         wait_until(lambda: server.in_line() > 8)  # all three are accepted
         with pytest.raises(urllib.error.HTTPError, match="429"):
-            server.ask(**wish)
+            server.ask(**body)
         server.process.send_signal(signal.SIGTERM)
         wait_until(lambda: server.status("/readyz") != 200)
         assert server.status("/readyz") == 503  # it says that it takes nothing more

@@ -14,8 +14,8 @@ MANY = 50
 
 def begun(server: RealServer, stream: bool) -> socket.socket:
     """A connection whose request was sent, nothing of whose answer was read."""
-    wish = {"prompt": "red apple", "n": 1, "stream": stream, "partial_images": 8}
-    body = json.dumps(wish).encode()
+    asked = {"prompt": "red apple", "n": 1, "stream": stream, "partial_images": 8}
+    body = json.dumps(asked).encode()
     where = urlsplit(server.address)
     assert where.hostname and where.port
     connection = socket.create_connection((where.hostname, where.port), timeout=20)

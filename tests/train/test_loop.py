@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -68,10 +69,7 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(
     new_trainee: NewTrainee, batch: Batch, encoder: CachedEncoder, parts: int
 ) -> None:
     whole, split = new_trainee(), new_trainee(accumulate=parts)
-    losses = [
-        add_gradients(each, noised_of(each, batch, encoder), 4, loop.loss_of)
-        for each in (whole, split)
-    ]
+    losses = [add_gradients(each, noised_of(each, batch, encoder), 4) for each in (whole, split)]
     assert losses[0][1].tolist() == [1, 1, 1, 1]  # pictures by noise level
     assert torch.allclose(losses[1], losses[0], rtol=1e-6)
     assert torch.allclose(gradient_of(split), gradient_of(whole), rtol=1e-4, atol=1e-7)
@@ -89,8 +87,9 @@ def test_every_step_has_randomness_of_its_own_that_the_seed_decides(
 
     for seed in (0, 0, 1):
         trainee = new_trainee(seed=seed)
-        for _ in range(2):
-            train_step(trainee, batch, encoder, spy)
+        with patch.object(loop, "loss_of", spy):
+            for _ in range(2):
+                train_step(trainee, batch, encoder)
     first, second = torch.stack(seen[::2]), torch.stack(seen[1::2])
     assert torch.equal(first[0], first[1]) and torch.equal(second[0], second[1])
     assert min((first - second).std().item(), (first[0] - first[2]).std().item()) > 1
@@ -106,7 +105,8 @@ def test_a_compiled_network_is_shown_texts_of_one_length(
         lengths.append(noised.text.mask.shape[1])
         return noised.t * sum(weight.sum() for weight in net.parameters())  # compiles nothing
 
-    train_step(new_trainee(compile=compiled), batch, encoder, spy)
+    with patch.object(loop, "loss_of", spy):
+        train_step(new_trainee(compile=compiled), batch, encoder)
     longest = encoder(batch.captions).mask.shape[1]
     assert lengths == [encoder.max_tokens if compiled else longest] and longest < encoder.max_tokens
 
@@ -191,7 +191,8 @@ def test_a_step_without_a_number_moves_nothing(
     trainee = new_trainee()
     train_step(trainee, batch, encoder)
     before = copy.deepcopy(everything(trainee))
-    train_step(trainee, batch, encoder, poisoned(steps=range(1), with_=value))
+    with patch.object(loop, "loss_of", poisoned(steps=range(1), with_=value)):
+        train_step(trainee, batch, encoder)
     after = everything(trainee)
     assert (trainee.images, trainee.watch.skipped) == (8, 1)
     assert (after["tally"] - before["tally"]).tolist() == [0, 0, 0, 1]
@@ -246,11 +247,9 @@ def test_a_run_of_skipped_steps_ends_it_and_leaves_the_checkpoint(
     dataset: PictureSet,
     encoder: CachedEncoder,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     trainee = new_trainee(images=100, batch=1, checkpoint_images=15)
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "loss_of", poisoned(steps=range(18, 99)))
+    with patch.object(loop, "loss_of", poisoned(steps=range(18, 99))):
         advice = r"base: 10 steps in a row .* --resume --set train.base.learning_rate=0.001"
         with pytest.raises(Diverged, match=advice):
             train_stage(trainee, dataset, encoder, tmp_path)

@@ -76,7 +76,7 @@ class Plan:
 
     def drawing(self, place: Place) -> Drawing:
         """The pictures of a point."""
-        folder, settings = self.folder / place.name, place.wishes
+        folder, settings = self.folder / place.name, place.overrides
         return Drawing(
             self.model, self.prompts, folder, self.samples, self.seed, self.size, settings
         )

@@ -45,7 +45,7 @@ class Place:
     """A point of a sweep, before it is drawn."""
 
     name: str  # "guidance=1.5,threshold=static"
-    wishes: tuple[dict[str, Any], ...]  # as `Cascade.sample` takes them
+    overrides: tuple[dict[str, Any], ...]  # as `Cascade.sample` takes them
     settings: Settings  # what these come to, of the stages that draw
 
 
@@ -148,15 +148,15 @@ def _near(name: str, options: Iterable[str]) -> str:
 def _place(
     settings: Sequence[Setting], values: Sequence[Any], cascade: Cascade, size: int | None
 ) -> Place:
-    wishes: dict[str, dict[str, Any]] = {stage.config.name: {} for stage in cascade.stages}
+    overrides: dict[str, dict[str, Any]] = {stage.config.name: {} for stage in cascade.stages}
     for setting, value in zip(settings, values, strict=True):
         for stage in setting.stages:
-            wishes[stage][setting.field] = value
+            overrides[stage][setting.field] = value
     drawing = [cascade.stages[number] for number in cascade.stages_between(0, size)]
-    adjusted = [stage.adjusted(wishes[stage.config.name]).config for stage in drawing]
+    adjusted = [stage.adjusted(overrides[stage.config.name]).config for stage in drawing]
     pairs = zip(settings, values, strict=True)
     return Place(
         ",".join(f"{setting.key}={word(value)}" for setting, value in pairs),
-        tuple(wishes.values()),
+        tuple(overrides.values()),
         {stage.name: stage.sampling.model_dump(mode="json") for stage in adjusted},
     )

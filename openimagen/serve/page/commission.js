@@ -15,7 +15,7 @@ export class Commission {
     return Object.keys(this.files).length > 0;
   }
 
-  // What `ask` sends; `extra` fields are not part of the wish, such as those of streaming.
+  // What `ask` sends; `extra` fields are not part of the request, such as those of streaming.
   body(extra = {}) {
     const fields = { ...this.fields, ...extra };
     if (!this.hasFiles) return { method: "POST", json: fields };

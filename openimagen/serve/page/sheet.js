@@ -86,7 +86,7 @@ function buttons(picture) {
   ];
 }
 
-// The wish for this one picture: its own seed, alone.
+// The request for this one picture: its own seed, alone.
 function codeOf(picture) {
   const { path, fields, files } = commissionOf(picture);
   return { path, files, fields: { ...fields, n: 1, seed: picture.seed ?? fields.seed } };

@@ -154,7 +154,7 @@ def test_an_empty_prompt_asks_for_words(visit: MakeVisit) -> None:
     expect(page.locator("button.tile")).to_have_count(0)
 
 
-def test_a_wish_before_the_model_is_known_is_not_lost(told: str, visit: MakeVisit) -> None:
+def test_a_request_before_the_model_is_known_is_not_lost(told: str, visit: MakeVisit) -> None:
     page = ready(visit(address=told))
     held: list[Route] = []
     page.route("**/v1/models", lambda route: held.append(route))
