@@ -187,7 +187,10 @@ def check_width(recipe: Recipe, encoder: Encoder) -> None:
 
 
 def check_run(recipe: Recipe, out: Path, resume: bool) -> None:
-    """Refuse to go on with a run that is not there, or is another one; or to write over one."""
+    """Refuse to go on with a run that is not there, or is another one; or to write over one.
+
+    What may change and did is said.
+    """
     path = out / "config.json"
     if not path.exists():
         if resume:
@@ -203,12 +206,15 @@ def check_run(recipe: Recipe, out: Path, resume: bool) -> None:
         begun = Recipe.model_validate_json(path.read_bytes())
     except ValidationError:
         raise ValueError(f"{path} is damaged, or of another version of openimagen") from None
-    if changed := changes(begun, recipe):
+    allowed, refused = changes(begun, recipe)
+    if refused:
         raise ValueError(
-            f"{out} was begun with other settings: {'; '.join(changed)}. "
+            f"{out} was begun with other settings: {'; '.join(refused)}. "
             f"Only {', '.join(FREE)} of a stage may change: restore the others, "
             "or name another folder"
         )
+    if allowed and parallel.is_first():
+        print(f"{out} goes on with other settings: {'; '.join(allowed)}", file=sys.stderr)
 
 
 def check_apart(data: Path, out: Path) -> None:
@@ -217,15 +223,16 @@ def check_apart(data: Path, out: Path) -> None:
         raise ValueError(f"--out {out} lies in --data {data}: name a folder elsewhere")
 
 
-def changes(begun: Recipe, now: Recipe) -> list[str]:
-    """Each setting that differs, in words, but for the length of the run and how it is computed."""
+def changes(begun: Recipe, now: Recipe) -> tuple[list[str], list[str]]:
+    """Settings that differ, in words: those that may, `FREE`, and those that may not."""
     before, after = recipes.settings(begun), recipes.settings(now)
     free = {f"train.{name}.{setting}" for name in now.train for setting in FREE}
-    return [
-        f"{key} was {before.get(key)}, is {after.get(key)}"
-        for key in before | after
-        if before.get(key) != after.get(key) and ".".join(key.split(".")[:3]) not in free
-    ]
+    allowed, refused = list[str](), list[str]()
+    for key in before | after:
+        if before.get(key) != after.get(key):
+            words = f"{key} was {before.get(key)}, is {after.get(key)}"
+            (allowed if ".".join(key.split(".")[:3]) in free else refused).append(words)
+    return allowed, refused
 
 
 def begin(recipe: Recipe, out: Path, given: Sequence[Stage]) -> None:
