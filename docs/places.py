@@ -33,6 +33,7 @@ from openimagen.text import CachedEncoder, Encoder, TextEncoder
 from openimagen.train.loop import train_step
 from openimagen.train.run import make_trainee, resolved
 from openimagen.train.trainee import Trainee
+from openimagen.unet import UNet
 
 THINGS, SHOWN = 16, 128  # of the main style; scenes that are measured on
 LEVELS = (1.8, 1.1, 0.4)  # ln sigma
@@ -81,7 +82,13 @@ def swapped(scene: Scene) -> str:
 
 
 def row(
-    recipe: Recipe, settings: str, icons: Icons, seconds: float, images: int | None = None
+    recipe: Recipe,
+    settings: str,
+    icons: Icons,
+    seconds: float,
+    images: int | None = None,
+    *,
+    averaged: bool = False,
 ) -> str:
     """Train with some settings for some CPU-seconds, or on some images, and measure."""
     plan = resolved(recipes.override(recipe, [*SMALL, *settings.split()]), CPU)
@@ -99,7 +106,8 @@ def row(
     for _ in range(steps):
         train_step(trainee, scenes.batch(train.batch)[0], encoder)
     took = f"{trainee.images:,} | {time.process_time() - before:.0f}"
-    cells = measured(trainee, Scenes(icons, side, 1, unseen=True), encoder)
+    net = trainee.ema.net if averaged else trainee.net
+    cells = measured(trainee, net.eval(), Scenes(icons, side, 1, unseen=True), encoder)
     return f"| {settings or 'as it is'} | {took} | {' | '.join(cells)} |"
 
 
@@ -110,10 +118,10 @@ def trainee_of(plan: Recipe, images: int) -> Trainee:
 
 
 @torch.no_grad()
-def measured(trainee: Trainee, scenes: Scenes, encoder: Encoder) -> list[str]:
+def measured(trainee: Trainee, net: UNet, scenes: Scenes, encoder: Encoder) -> list[str]:
     """Error with / without the text, and the share of their difference that places are worth."""
     batch, wrong = scenes.batch(SHOWN)
-    x, net = to_float(batch.image), trainee.net.eval()
+    x = to_float(batch.image)
     eps = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
     text, other = (encoder(captions).to(CPU, torch.float32) for captions in (batch.captions, wrong))
     cells = []
@@ -135,6 +143,7 @@ def main(
     settings: Annotated[list[str], typer.Argument(metavar="SETTINGS")],
     seconds: Annotated[float, typer.Option(help="CPU-seconds of each row.")] = 240.0,
     images: Annotated[int | None, typer.Option(min=1, help="Of each row, instead.")] = None,
+    averaged: Annotated[bool, typer.Option(help="Measure the average of the weights.")] = False,
 ) -> None:
     """Print a table, row by row."""
     torch.set_num_threads(1)
@@ -145,7 +154,8 @@ def main(
     print(f"| settings | images | CPU s | {' | '.join(f'{level:g}' for level in LEVELS)} |")
     print("|---" * (3 + len(LEVELS)) + "|")
     for each in settings:
-        print(row(recipes.load("emoji"), each, icons, seconds, images), flush=True)
+        told = row(recipes.load("emoji"), each, icons, seconds, images, averaged=averaged)
+        print(told, flush=True)
 
 
 if __name__ == "__main__":

@@ -66,9 +66,13 @@ class Corpus:
             found.setdefault(icon.name, []).append(icon)
         return found
 
+    def named(self, name: str) -> list[Illustration]:
+        """The icons of a name, one for each style that it is in."""
+        return self._by_name[name]
+
     def other(self, icon: Illustration) -> Illustration | None:
         """The same thing in another style, the main one first; None if it is in none."""
-        others = [each for each in self._by_name[icon.name] if each != icon]
+        others = [each for each in self.named(icon.name) if each != icon]
         return min(others, key=lambda each: (each.style != self.main, each.style), default=None)
 
 
@@ -151,12 +155,19 @@ def _unseen(corpus: Corpus, count: int, seed: int, look: _Look) -> Exam:
         galleries[style] = {name: [there[name].path] for name in gallery}
         others = {name: corpus.other(there[name]) for name in asked}
         real[style] = {name: [other.path] for name, other in others.items() if other}
-    prompts = {styled_prompt(icon): icon for icon in chosen}
+    prompts, quiet = {styled_prompt(icon): icon for icon in chosen}, replace(look, watch=unwatched)
     measure = StyledPrototypes(
         {text: (icon.style, icon.name) for text, icon in prompts.items()},
         {style: look.prototypes(of, real[style]) for style, of in galleries.items()},
+        {name: quiet.prototypes(of, {}) for name, of in _styles(corpus, chosen).items()},
     )
     return Exam("unseen", measure, [Prompt(text) for text in prompts])
+
+
+def _styles(corpus: Corpus, chosen: Sequence[Illustration]) -> dict[str, Captioned]:
+    """Of each name that is in several styles: style -> its picture."""
+    each = {icon.name: corpus.named(icon.name) for icon in chosen}
+    return {name: {i.style: [i.path] for i in icons} for name, icons in each.items() if icons[1:]}
 
 
 def _composed(corpus: Corpus, seed: int, side: int | None) -> Exam:

@@ -4,6 +4,7 @@ import colorsys
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from openimagen.evaluate.exams import Exam
 from openimagen.evaluate.report.compared import Pairs, exams_of
 from openimagen.evaluate.report.request import Request
 from openimagen.evaluate.report.run import report
+from openimagen.evaluate.styled import StyledPrototypes
 from openimagen.progress import unwatched
 
 NAMES = sorted({*OBJECTS.values()})
@@ -135,11 +137,38 @@ def test_the_real_pictures_are_right_and_those_of_other_names_are_not(
     ):
         real = [by_name[each] for each in asked]
         scores = exam.alignment(real, exam.prompts)
-        assert [score.value for score in scores] == [1, 1]
+        assert {score.value for score in scores} == {1}
         assert scores[0].chance == pytest.approx(1 / 12)
         assert scores[0].ceiling is not None and scores[0].ceiling > 0.5
         turned = exam.alignment(real[1:] + real[:1], exam.prompts)
         assert turned[0].value < 0.2
+
+
+def test_the_right_names_in_the_wrong_styles_are_told(corpus: Corpus, exams: list[Exam]) -> None:
+    """Names are known in any style; whether it is the one asked for is a score of its own."""
+    exam, icons = exams[UNSEEN], {styled_prompt(icon): icon for icon in corpus.icons}
+    asked = [icons[prompt.text] for prompt in exam.prompts]
+    others = [next(i for i in corpus.named(icon.name) if i != icon) for icon in asked]
+    right, wrong = (
+        exam.alignment([load(icon.path) for icon in drawn], exam.prompts)
+        for drawn in (asked, others)
+    )
+    assert [score.name.split(" of ")[0] for score in right] == ["R@1", "R@5", "style"]
+    assert right[2].value == 1 and wrong[2].value == 0 and wrong[0].value > 0.5
+    styles = [len(corpus.named(icon.name)) for icon in asked]
+    assert right[2].chance == pytest.approx(np.mean([1 / count for count in styles]))
+    assert right[2].prompts == len(asked)
+
+
+def test_a_name_in_one_style_alone_is_asked_for_no_style(corpus: Corpus, exams: list[Exam]) -> None:
+    exam = exams[UNSEEN]
+    assert isinstance(exam.alignment, StyledPrototypes)
+    alone = {exam.alignment.of[prompt.text][1] for prompt in exam.prompts[:5]}
+    drawn = [load(icon.path) for icon in corpus.icons[: len(exam.prompts)]]
+    few = {name: of for name, of in exam.alignment.styles.items() if name not in alone}
+    assert replace(exam.alignment, styles=few)(drawn, exam.prompts)[2].prompts < len(exam.prompts)
+    scores = replace(exam.alignment, styles={})(drawn, exam.prompts)
+    assert [score.name.split(" of ")[0] for score in scores] == ["R@1", "R@5"]
 
 
 def test_pictures_come_in_any_order_of_styles(exams: list[Exam], corpus: Corpus) -> None:
@@ -152,7 +181,7 @@ def test_pictures_come_in_any_order_of_styles(exams: list[Exam], corpus: Corpus)
     there = exam.alignment(pictures, exam.prompts)
     again = exam.alignment([pictures[n] for n in order], [exam.prompts[n] for n in order])
     assert 0.5 <= there[0].value == again[0].value < 1
-    assert there[1].value == again[1].value
+    assert [score.value for score in there[1:]] == [score.value for score in again[1:]]
 
 
 def test_too_few_names_and_a_single_style_are_refused(folder: Path, corpus: Corpus) -> None:
@@ -197,7 +226,7 @@ def test_a_report_of_the_corpus(
     rows = {figure.name.split(" (")[0]: figure for figure in found.figures}
     named = [f"R@{k} of {which}" for k in (1, 5) for which in ("seen names", "unseen", "new names")]
     scenes = ["single_object", "two_object", "counting", "colors", "position", "color_attr"]
-    assert {*named, *scenes, "KID-Thumbnails"} <= {*rows}
+    assert {*named, *scenes, "style of unseen", "KID-Thumbnails"} <= {*rows}
     assert rows["FD-Thumbnails"].real is not None
     assert found.copying is not None and found.copying.training == len(corpus.shown)
     assert found.left_out == (
