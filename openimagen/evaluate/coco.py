@@ -47,9 +47,8 @@ class Protocol:
     prompts: int = 30_000
     seed: int = 0  # of the lot, and of the first picture
     side: int = 256  # that pictures are compared at
-    overrides: SamplingOverrides = field(
-        default_factory=SamplingOverrides
-    )  # size: if None, the smallest that is no less
+    # of the model's own settings; size: if None, the smallest that is no less
+    overrides: SamplingOverrides = field(default_factory=SamplingOverrides)
     cut: bool = False  # captions that are too long, instead of refusing them
     drop: bool = False  # pictures whose features are there
 

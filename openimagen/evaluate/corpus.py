@@ -67,7 +67,7 @@ class Corpus:
         return found
 
     def named(self, name: str) -> list[Illustration]:
-        """The icons of a name, one for each style that it is in."""
+        """The icons of a name, in whatever style."""
         return self._by_name[name]
 
     def other(self, icon: Illustration) -> Illustration | None:
@@ -165,9 +165,9 @@ def _unseen(corpus: Corpus, count: int, seed: int, look: _Look) -> Exam:
 
 
 def _styles(corpus: Corpus, chosen: Sequence[Illustration]) -> dict[str, Captioned]:
-    """Of each name that is in several styles: style -> its picture."""
+    """Of each name, in at least two styles, as it was shown in one: style -> its picture."""
     each = {icon.name: corpus.named(icon.name) for icon in chosen}
-    return {name: {i.style: [i.path] for i in icons} for name, icons in each.items() if icons[1:]}
+    return {name: {icon.style: [icon.path] for icon in icons} for name, icons in each.items()}
 
 
 def _composed(corpus: Corpus, seed: int, side: int | None) -> Exam:

@@ -1,8 +1,8 @@
 """Prototype retrieval of prompts that name a style, each looked up among real pictures of it.
 
-And whether the style is right: of all real pictures of the name, the one in the style asked for
-should be the nearest. Either score alone can be had for nothing: names by drawing the style that is
-known best whatever is asked for, styles by drawing anything in them.
+And whether the style is right, too: of all real pictures of the name, the one in the style asked
+for should be the nearest. R@1 alone can be had by drawing the style that is known best, whatever
+is asked for.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +16,7 @@ from openimagen.evaluate.bootstrap import share_interval
 from openimagen.evaluate.prompts import Prompt
 from openimagen.evaluate.retrieval import Found, Prototypes, scores
 from openimagen.evaluate.sheet import Cell
+from openimagen.progress import Advance
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class StyledPrototypes(Judge):
     """R@1 and R@5 over several galleries, and the share of pictures in the right style.
 
     `of`: text of a prompt -> its style, its name there; `galleries`: style -> pictures by name;
-    `styles`: name -> pictures by style, two or more; names that are in one alone are left out.
+    `styles`: name -> pictures by style.
     """
 
     of: Mapping[str, tuple[str, str]]
@@ -51,35 +52,24 @@ class StyledPrototypes(Judge):
                 looked = gallery.find((drawn[n] for n in numbers), [name for _, name in named])
                 found |= dict(zip(numbers, looked, strict=True))
         each, texts = [found[number] for number in range(len(prompts))], [p.text for p in prompts]
-        said = [*scores(each, texts, self._of), *self._style(drawn, texts)]
-        return said, [looked.cell for looked in each]
+        one = next(iter(self.galleries.values()))
+        title = f" of unseen (name, style) ({one.features.name})"
+        with one.watch("styles", "pictures") as advance:
+            style = self._style(drawn, texts, title, advance)
+        return [*scores(each, texts, title), style], [looked.cell for looked in each]
 
-    @property
-    def _one(self) -> Prototypes:
-        return next(iter(self.galleries.values()))
-
-    @property
-    def _of(self) -> str:
-        return f" of unseen (name, style) ({self._one.features.name})"
-
-    def _style(self, drawn: Sequence[Image.Image], texts: Sequence[str]) -> list[Score]:
-        """The share of pictures that are nearest to the icon of their name in the style asked for.
-
-        No score where no name is in two styles.
-        """
-        found, known = list[Found](), list[str]()
-        with self._one.watch("styles", "pictures") as advance:
-            for number, (picture, text) in enumerate(zip(drawn, texts, strict=True), 1):
-                style, name = self.of[text]
-                if name in self.styles:
-                    found += self.styles[name].find([picture], [style])
-                    known.append(text)
-                advance(number, len(texts))
-        if not found:
-            return []
-        share = share_interval([each.hits[1] for each in found], known)
+    def _style(
+        self, drawn: Sequence[Image.Image], texts: Sequence[str], title: str, advance: Advance
+    ) -> Score:
+        """The share of pictures nearest to the icon of their name in the style asked for."""
+        found = list[Found]()
+        for picture, text in zip(drawn, texts, strict=True):
+            style, name = self.of[text]
+            found += self.styles[name].find([picture], [style])
+            advance(len(found), len(texts))
+        share = share_interval([each.hits[1] for each in found], texts)
         chance = fmean(each.chance[1] for each in found)
-        return [Score(f"style{self._of}", *share, len(set(known)), None, chance)]
+        return Score(f"style{title}", *share, len(set(texts)), None, chance)
 
     def _named(self, prompts: Sequence[Prompt], style: str) -> list[tuple[int, str]]:
         """Numbers and names of the prompts of a style."""

@@ -189,7 +189,7 @@ def check_width(recipe: Recipe, encoder: Encoder) -> None:
 def check_run(recipe: Recipe, out: Path, resume: bool) -> None:
     """Refuse to go on with a run that is not there, or is another one; or to write over one.
 
-    What may change and did is said.
+    What may change, and did, is said.
     """
     path = out / "config.json"
     if not path.exists():
@@ -214,7 +214,7 @@ def check_run(recipe: Recipe, out: Path, resume: bool) -> None:
             "or name another folder"
         )
     if allowed and parallel.is_first():
-        print(f"{out} goes on with other settings: {'; '.join(allowed)}", file=sys.stderr)
+        print(f"{out}: since it was begun, {'; '.join(allowed)}", file=sys.stderr)
 
 
 def check_apart(data: Path, out: Path) -> None:

@@ -26,7 +26,6 @@ from openimagen.evaluate.exams import Exam
 from openimagen.evaluate.report.compared import Pairs, exams_of
 from openimagen.evaluate.report.request import Request
 from openimagen.evaluate.report.run import report
-from openimagen.evaluate.styled import StyledPrototypes
 from openimagen.progress import unwatched
 
 NAMES = sorted({*OBJECTS.values()})
@@ -144,31 +143,25 @@ def test_the_real_pictures_are_right_and_those_of_other_names_are_not(
         assert turned[0].value < 0.2
 
 
-def test_the_right_names_in_the_wrong_styles_are_told(corpus: Corpus, exams: list[Exam]) -> None:
+def test_the_right_names_in_the_wrong_styles_are_told(corpus: Corpus) -> None:
     """Names are known in any style; whether it is the one asked for is a score of its own."""
-    exam, icons = exams[UNSEEN], {styled_prompt(icon): icon for icon in corpus.icons}
+    kept = [icon for icon in corpus.icons if icon.is_unseen or icon.style != STYLES[2]]
+    some = [*corpus.of(STYLES[2]).values()][::2]
+    fewer = replace(corpus, icons=tuple(dict.fromkeys((*kept, *some))))
+    exam = corpus_exams(fewer, Thumbnails(), names=8, side=48)[UNSEEN]
+    icons = {styled_prompt(icon): icon for icon in fewer.icons}
     asked = [icons[prompt.text] for prompt in exam.prompts]
-    others = [next(i for i in corpus.named(icon.name) if i != icon) for icon in asked]
+    others = [next(i for i in fewer.named(icon.name) if i != icon) for icon in asked]
     right, wrong = (
         exam.alignment([load(icon.path) for icon in drawn], exam.prompts)
         for drawn in (asked, others)
     )
     assert [score.name.split(" of ")[0] for score in right] == ["R@1", "R@5", "style"]
     assert right[2].value == 1 and wrong[2].value == 0 and wrong[0].value > 0.5
-    styles = [len(corpus.named(icon.name)) for icon in asked]
+    styles = [len({each.style for each in fewer.named(icon.name)}) for icon in asked]
+    assert {*styles} == {2, 3}
     assert right[2].chance == pytest.approx(np.mean([1 / count for count in styles]))
     assert right[2].prompts == len(asked)
-
-
-def test_a_name_in_one_style_alone_is_asked_for_no_style(corpus: Corpus, exams: list[Exam]) -> None:
-    exam = exams[UNSEEN]
-    assert isinstance(exam.alignment, StyledPrototypes)
-    alone = {exam.alignment.of[prompt.text][1] for prompt in exam.prompts[:5]}
-    drawn = [load(icon.path) for icon in corpus.icons[: len(exam.prompts)]]
-    few = {name: of for name, of in exam.alignment.styles.items() if name not in alone}
-    assert replace(exam.alignment, styles=few)(drawn, exam.prompts)[2].prompts < len(exam.prompts)
-    scores = replace(exam.alignment, styles={})(drawn, exam.prompts)
-    assert [score.name.split(" of ")[0] for score in scores] == ["R@1", "R@5"]
 
 
 def test_pictures_come_in_any_order_of_styles(exams: list[Exam], corpus: Corpus) -> None:

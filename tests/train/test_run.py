@@ -296,7 +296,7 @@ def test_a_finished_run_can_be_made_longer_but_not_repeated(
     shutil.copytree(done / "checkpoints/sr32/000000000012", done / "checkpoints/sr32/000000000008")
     train(recipe, folder, done, resume=True, device="cpu")
     assert (weights_in(done / "export"), curve(done)) == (before, log)
-    assert "other settings" not in capsys.readouterr().err
+    assert "since it was begun" not in capsys.readouterr().err
     assert not dropped.exists()
     assert len([*(done / "checkpoints/sr32").iterdir()]) == 3
     when = ["train.base.checkpoint_images=8", "train.base.keep=1", "train.base.preview_images=8"]
@@ -304,7 +304,7 @@ def test_a_finished_run_can_be_made_longer_but_not_repeated(
     longer = override(recipe, ["train.base.images=40", *when, prompts])
     train(longer, folder, done, resume=True, device="cpu")
     said = capsys.readouterr().err
-    assert f"{done} goes on with other settings: train.base.images was 32, is 40; train" in said
+    assert f"{done}: since it was begun, train.base.images was 32, is 40; train" in said
     after = weights_in(done / "export")
     assert after["sr32"] == before["sr32"] and after["base"] != before["base"]
     assert curve(done)[-1][:2] == ("base", 40)

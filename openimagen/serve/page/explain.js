@@ -89,12 +89,12 @@ export class Explain {
     const caption = find("caption").value.trim();
     if (!caption) return find("caption").focus();
     const side = this.model.sides[0];
-    const asked = (prompt) => new Commission("v1/images/edits", {
+    const restoring = (prompt) => new Commission("v1/images/edits", {
       model: this.model.id, prompt, n: 1, size: `${side}x${side}`, seed: this.seed.value, strength: this.sigma,
     }, { image: this.picture });
     find("imagined").hidden = true;
     const set = { kind: "explain", prompt: caption, form: { sigma: this.sigma, caption }, stages: this.model.upTo(side) };
-    await this.restored.draw([asked(""), asked(caption)], set, { calls: this.model.calls(side), labels: ["Without the caption", `With “${caption}”`] });
+    await this.restored.draw([restoring(""), restoring(caption)], set, { calls: this.model.calls(side), labels: ["Without the caption", `With “${caption}”`] });
   }
 
   async #imagined({ pictures, form }) {
