@@ -55,8 +55,8 @@ class StyledPrototypes(Judge):
         one = next(iter(self.galleries.values()))
         title = f" of unseen (name, style) ({one.features.name})"
         with one.watch("styles", "pictures") as advance:
-            style = self._style(drawn, texts, title, advance)
-        return [*scores(each, texts, title), style], [looked.cell for looked in each]
+            right = self._style(drawn, texts, title, advance)
+        return [*scores(each, texts, title), right], [looked.cell for looked in each]
 
     def _style(
         self, drawn: Sequence[Image.Image], texts: Sequence[str], title: str, advance: Advance
