@@ -71,11 +71,10 @@ def test_share_of_what_the_text_is_worth_that_places_are(
     net = Reader(pictures, encoder(batch.captions), has_no_order)
     bare = f"{pictures.square().mean():.4f}"
     base = SimpleNamespace(
-        net=net,
         config=SimpleNamespace(diffusion=places.recipes.load("emoji").model.stages[0].diffusion),
         train=SimpleNamespace(precision="float32"),
     )
-    cells = places.measured(cast(Trainee, base), scenes(places), encoder)
+    cells = places.measured(cast(Trainee, base), net, scenes(places), encoder)
     assert cells == [f"0.0000 / {bare}, {share}"] * len(places.LEVELS)
 
 
