@@ -85,8 +85,8 @@ def test_a_row_of_another_text_is_trained_and_measured(
     icons = {name: Image.new("RGBA", (8, 8), colour) for name, colour in COLOURS.items()}
     settings = "model.text.layers=[1,3,6] train.base.batch=2 train.base.warmup_images=0"
     cells = r"(\| \d\.\d{4} / \d\.\d{4}, -?\d+% ){3}\|"
-    made = places.row(places.recipes.load("emoji"), settings, icons, 2.0)
-    assert re.fullmatch(rf"\| .* \| \d+ \| \d+ {cells}", made)
+    made = places.row(places.recipes.load("emoji"), settings, icons, seconds=0.0, images=40)
+    assert re.fullmatch(rf"\| .* \| 40 \| \d+ {cells}", made)
     made = places.row(places.recipes.load("emoji"), settings, icons, 2.0, images=7)
     assert re.fullmatch(rf"\| .* \| 8 \| \d+ {cells}", made)
 
