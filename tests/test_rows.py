@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+from itertools import count
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Protocol, cast
@@ -82,13 +83,15 @@ def test_a_row_of_another_text_is_trained_and_measured(
     places: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(places, "SHOWN", 4)
+    clock = SimpleNamespace(process_time=count().__next__)  # a second from one look to the next
+    monkeypatch.setattr(places, "time", clock)
     icons = {name: Image.new("RGBA", (8, 8), colour) for name, colour in COLOURS.items()}
     settings = "model.text.layers=[1,3,6] train.base.batch=2 train.base.warmup_images=0"
     cells = r"(\| \d\.\d{4} / \d\.\d{4}, -?\d+% ){3}\|"
-    made = places.row(places.recipes.load("emoji"), settings, icons, seconds=0.0, images=40)
-    assert re.fullmatch(rf"\| .* \| 40 \| \d+ {cells}", made)
-    made = places.row(places.recipes.load("emoji"), settings, icons, 2.0, images=7)
-    assert re.fullmatch(rf"\| .* \| 8 \| \d+ {cells}", made)
+    made = places.row(places.recipes.load("emoji"), settings, icons, seconds=2.0)
+    assert re.fullmatch(rf"\| .* \| 40 \| 1 {cells}", made)  # ten steps took a second
+    made = places.row(places.recipes.load("emoji"), settings, icons, seconds=2.0, images=7)
+    assert re.fullmatch(rf"\| .* \| 8 \| 1 {cells}", made)
 
 
 @pytest.mark.parametrize("unseen", [True, False])
