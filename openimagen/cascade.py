@@ -160,7 +160,8 @@ class Cascade:
         side = self.stages[number - 1].config.side
         if lowres.shape[-2:] == (side, side):
             return lowres
-        return interpolate(lowres, size=(side, side), mode="bicubic", antialias=True)
+        smaller = interpolate(lowres, size=(side, side), mode="bicubic", antialias=True)
+        return smaller.clamp(-1, 1)  # bicubic goes beyond at edges
 
     @torch.inference_mode()
     def sample(

@@ -71,7 +71,7 @@ def sampling_log_snrs(
     """Log-SNRs that a sampler walks through, from noise to image, rising at every step.
 
     Uniform in t for cosine and linear; EDM's rho spacing of sigma (eq. 5) for log-normal noise.
-    `ends` narrows the walk to (first, last).
+    `ends` narrows the walk to (first, last). ValueError if the schedule has nothing between them.
     """
     low, high = ends or (schedule.log_snr_min, schedule.log_snr_max)
     low, high = max(low, schedule.log_snr_min), min(high, schedule.log_snr_max)
@@ -82,7 +82,11 @@ def sampling_log_snrs(
     else:
         first, last = time_at(schedule, torch.tensor([low, high])).clamp(max=1).tolist()
         log_snrs = log_snr_at(schedule, first + ramp * (last - first))
-    return log_snrs.clamp(low, high).float()
+    log_snrs = log_snrs.clamp(low, high).float()
+    if log_snrs[0] >= log_snrs[-1]:
+        known = f"{log_snr_at(schedule, torch.tensor(1.0)):.1f} to {schedule.log_snr_max:g}"
+        raise ValueError(f"a walk over log-SNR {low:g} to {high:g}: the schedule has {known}")
+    return log_snrs
 
 
 # --- forward process ----------------------------------------------------------------------------

@@ -92,8 +92,11 @@ def prepare(
     """Get a picture ready: nothing is computed yet, but what it asks for is checked.
 
     A picture to be raised to `size` stands for the largest stage that it covers.
-    Raises ValueError for a size, or overrides of sampling, that the cascade does not know.
+    Raises ValueError for a size, or overrides of sampling, that the cascade does not know, and
+    for latents beside a picture: what is drawn from one has its noise from the seed.
     """
+    if source is not None and latents is not None:
+        raise ValueError("latents are for pictures from nothing: give a seed instead")
     start = 0
     if source is not None and source.task == "upscale":
         start = stage_above(cascade, max(source.picture.size), size)

@@ -5,9 +5,7 @@ several may write at once.
 """
 
 import hashlib
-import os
 import re
-import secrets
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -36,6 +34,7 @@ from openimagen.embeddings import (
     keys_of,
     open_file,
 )
+from openimagen.files import write_whole
 from openimagen.text import BATCH, TextEncoder, rows_of
 
 AHEAD = 512  # new captions, of which those of about a length are encoded together
@@ -149,8 +148,8 @@ def begin(home: Path, text: TextConfig, encoder: TextEncoder) -> Path:
         width=encoder.width,
         layers=text.layers,
     )
-    write(folder / "probe.safetensors", save({"states": states}))
-    write(folder / "index.json", (index.model_dump_json(indent=1) + "\n").encode())
+    write_whole(folder / "probe.safetensors", save({"states": states}))
+    write_whole(folder / "index.json", index.model_dump_json(indent=1) + "\n")
     return folder
 
 
@@ -215,21 +214,8 @@ class Writer:
             "offsets": torch.from_numpy(offsets),
         }
         name = hashlib.blake2b(keys.tobytes(), digest_size=8).hexdigest()
-        write(self.folder / f"states-{name}.safetensors", save(tensors))
+        write_whole(self.folder / f"states-{name}.safetensors", save(tensors))
         new = np.sort(keys)
         self.known = np.insert(self.known, np.searchsorted(self.known, new), new)
         self.rows.clear()
         self.bytes = 0
-
-
-def write(path: Path, blob: bytes) -> None:
-    """Make a file, whole or invisible, whoever else is making it."""
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(blob)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from safetensors.torch import save as save_tensors
 from openimagen import eight_bits
 from openimagen.cascade import Cascade, Stage
 from openimagen.config import Config, ModelConfig, UNetConfig
+from openimagen.files import write_whole
 from openimagen.unet import UNet
 
 FORMAT_VERSION = 1
@@ -58,7 +59,7 @@ def save(cascade: Cascade, folder: Path, dtype: torch.dtype | None = None) -> No
             blob = _as_blob(stage.net, dtype)
             weights[stage.config.name] = _save(stage.config.name, blob, folder, weights)
     contents = ModelFile(format_version=FORMAT_VERSION, model=cascade.config, weights=weights)
-    _write(folder / "model.json", (contents.model_dump_json(indent=1) + "\n").encode())
+    write_whole(folder / "model.json", contents.model_dump_json(indent=1) + "\n")
     for file in before - {weight.file for weight in weights.values()}:
         (folder / file).unlink(missing_ok=True)
 
@@ -76,8 +77,8 @@ def _left_in(folder: Path, stages: Sequence[str]) -> set[str]:
     """Files as saving these stages makes them, finished or not."""
     hashed = "-" + 8 * "[0-9a-f]" + ".safetensors"
     patterns = [glob.escape(name) + hashed for name in stages if _is_plain(f"{name}.safetensors")]
-    found = (path for pattern in patterns for path in folder.glob(pattern + "*"))
-    return {path.name for path in found if path.suffix in (".safetensors", ".partial")}
+    patterns += [f".{pattern}.*.partial" for pattern in patterns]
+    return {path.name for pattern in patterns for path in folder.glob(pattern)}
 
 
 def _is_plain(file: str) -> bool:
@@ -102,14 +103,8 @@ def _save(name: str, blob: bytes, folder: Path, written: Mapping[str, WeightsFil
     plain = f"{name}-{sha256[:8]}.safetensors"
     if not _is_plain(plain):
         raise ValueError(f"stage {name!r} needs a name that a file can have")
-    _write(folder / plain, blob)
+    write_whole(folder / plain, blob)
     return WeightsFile(file=plain, sha256=sha256)
-
-
-def _write(path: Path, blob: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(blob)
-    partial.replace(path)
 
 
 def load(

@@ -176,6 +176,12 @@ def test_a_picture_of_any_size_can_be_started_from(tiny: Cascade) -> None:
     torch.testing.assert_close(fine, same, atol=0.1, rtol=0)
 
 
+def test_a_picture_to_start_from_stays_in_range_at_hard_edges(tiny: Cascade) -> None:
+    halves = torch.ones(1, 3, 300, 300)
+    halves[..., 140:] = -1.0
+    assert tiny.below(1, halves).abs().max() == 1.0
+
+
 def test_an_override_is_for_every_stage_or_one_each(tiny: Cascade) -> None:
     assert tiny.settings(None, steps=None) == [{}, {}, {}]
     assert tiny.settings(None, steps=[3], guidance=(4.0, 1.0, 1.5), sampler="heun") == [

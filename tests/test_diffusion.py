@@ -127,6 +127,16 @@ def test_a_walk_rises_at_every_step_from_its_first_to_its_last_log_snr(
     assert (walk.diff() > 0).all()
 
 
+@pytest.mark.parametrize(
+    ("schedule", "ends"), [(LinearSchedule(), (-15.0, -12.0)), (CosineSchedule(), (50.0, 60.0))]
+)
+def test_a_walk_beyond_the_schedule_is_refused(
+    schedule: Schedule, ends: tuple[float, float]
+) -> None:
+    with pytest.raises(ValueError, match=r"the schedule has -\d+\.\d to \d+"):
+        sampling_log_snrs(schedule, 6, ends)
+
+
 def test_log_normal_walks_in_edms_steps() -> None:
     first, last, rho, steps = 80, 0.002, 7, 18
     sigma = [  # Karras et al., 2022, eq. 5, from the largest sigma to the smallest

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tarfile
 import warnings
 from collections.abc import Callable, Sequence
@@ -222,7 +223,7 @@ def dying(write: Callable[[Path, bytes], None], files: int) -> Callable[[Path, b
 
     def die(path: Path, blob: bytes) -> None:
         if path.name.startswith("states") and next(left, None) is None:
-            path.with_name(f"{path.name}.0.partial").write_bytes(blob[: len(blob) // 2])
+            path.with_name(f".{path.name}.0.partial").write_bytes(blob[: len(blob) // 2])
             raise KeyboardInterrupt
         write(path, blob)
 
@@ -235,7 +236,7 @@ def test_a_run_that_was_killed_goes_on(
     monkeypatch.setattr(module, "AHEAD", 1)
     monkeypatch.setattr(module, "FILE_BYTES", 1)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(module, "write", dying(module.write, 2))
+        patch.setattr(module, "write_whole", dying(module.write_whole, 2))
         embed(folder, WORDS)
     half = stored(folder)
     assert len(half) == 2 and half(CAPTIONS[:2])
@@ -272,7 +273,7 @@ def test_a_failed_write_leaves_nothing(
 
     embed(folder, WORDS)
     (folder / "0.txt").write_text("a new one")
-    monkeypatch.setattr(module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     before = sorted(folder.rglob("*"))
     with pytest.raises(OSError, match="No space"):
         embed(folder, WORDS)

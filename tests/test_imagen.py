@@ -113,6 +113,15 @@ def test_latents_are_the_first_noise(imagen: Imagen, monkeypatch: pytest.MonkeyP
         torch.testing.assert_close(ours, theirs, atol=1 / 255 + 1e-6, rtol=0)
 
 
+def test_latents_are_not_for_what_is_made_from_a_picture(imagen: Imagen) -> None:
+    picture = Image.new("RGB", (16, 16), "red")
+    noise = PictureNoise([0], 0, torch.device("cpu")).draw(3, 16, 16)
+    for made in (imagen.edit, imagen.vary, imagen.upscale):
+        words = ("fox",) if made == imagen.edit else ()
+        with pytest.raises(ValueError, match="latents are for pictures from nothing"):
+            made(picture, *words, latents=noise)
+
+
 # --- settings -------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from openimagen import recipes
-from openimagen.config import LoRA, Prior, Recipe
+from openimagen.config import LinearSchedule, LoRA, Prior, Recipe
 from openimagen.text import TextEmbedding
 from openimagen.unet import UNet
 
@@ -68,6 +68,35 @@ def test_a_wrong_value_in_a_file_is_one_line_that_names_it(
 def test_an_unknown_recipe_is_answered_with_the_known(name: str) -> None:
     with pytest.raises(ValueError, match="choose one of dreambooth, emoji, own_folder"):
         recipes.load(name)
+
+
+@pytest.mark.parametrize(
+    ("stage", "schedule", "guidance", "optimizer", "crop"),
+    [
+        ("base64", "cosine", 1.35, "adafactor", None),
+        ("sr256", "cosine", 8.0, "adamw", None),
+        ("sr1024", "linear", 8.0, "adamw", 256),
+    ],
+)
+def test_the_paper_s_recipes_say_what_the_paper_says(
+    stage: str, schedule: str, guidance: float, optimizer: str, crop: int | None
+) -> None:
+    """Imagen (Saharia et al., 2022), sections 2, 3 and 4 and appendix F."""
+    recipe = recipes.load(f"paper_{stage}")
+    config = recipe.model.stages[-1]
+    train = recipe.train[config.name]
+    assert recipe.model.text.encoder == "google/t5-v1_1-xxl"
+    assert config.side == int(re.sub("[a-z]", "", stage))
+    assert config.diffusion.schedule.kind == schedule
+    assert config.diffusion.prediction == "eps"
+    assert (config.sampling.guidance, config.sampling.sampler) == (guidance, "ddpm")
+    assert (config.sampling.threshold, config.sampling.percentile) == ("dynamic", 99.5)
+    assert (train.optimizer, train.learning_rate, train.crop) == (optimizer, 1e-4, crop)
+    assert (train.batch, train.images / train.batch) == (2048, 2_500_000)
+    assert (train.warmup_images / train.batch, train.text_drop) == (10_000, 0.1)
+    assert optimizer == "adafactor" or train.betas == (0.9, 0.999)
+    if isinstance(linear := config.diffusion.schedule, LinearSchedule):
+        assert (linear.beta_min, linear.beta_max) == (0.1, 20.0)  # 1e-4 to 0.02 over 1,000 steps
 
 
 H100 = 0.4 * 989e12  # operations a second in bfloat16, at the share of the peak that is hoped for

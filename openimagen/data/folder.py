@@ -153,7 +153,7 @@ def _lines(metadata: Path) -> Iterator[tuple[int, object]]:
         return
     lines = text.split("\n")
     if metadata.suffix == ".jsonl":
-        yield from ((number, _json(line)) for number, line in enumerate(lines, 1) if line.strip())
+        yield from ((number, json_of(line)) for number, line in enumerate(lines, 1) if line.strip())
         return
     reader = csv.DictReader(f"{line}\n" for line in lines)
     while True:  # past an error in one entry
@@ -166,7 +166,8 @@ def _lines(metadata: Path) -> Iterator[tuple[int, object]]:
         yield reader.reader.line_num, entry
 
 
-def _json(line: str) -> object:
+def json_of(line: str) -> object:
+    """What a line of JSON says; None if it is none."""
     try:
         return json.loads(line)
     except ValueError:

@@ -21,6 +21,7 @@ from PIL import Image
 from openimagen.data.icon_names import Labels, group_of, is_pictorial, plain
 from openimagen.data.icon_packages import CORPUS, LABELS, STYLES, IconSet, Style, read_packages
 from openimagen.data.nouns import article, is_countable
+from openimagen.files import write_whole
 
 __all__ = ["CORPUS", "STYLES", "Icon", "Report", "Style", "build", "captions"]
 
@@ -92,8 +93,8 @@ def build(
     for each in sets:
         made = [i for i in icons if i.style == each.style and i.file_name not in skipped]
         per_style[each.style] = len(made)
-        _write_whole(out / each.style / "ATTRIBUTION.md", _attribution(each, len(made)).encode())
-        _write_whole(out / each.style / "metadata.jsonl", _metadata(made).encode())
+        write_whole(out / each.style / "ATTRIBUTION.md", _attribution(each, len(made)))
+        write_whole(out / each.style / "metadata.jsonl", _metadata(made))
     return Report(counts["drawn"], counts["reused"], skipped, per_style)
 
 
@@ -204,7 +205,7 @@ def _draw(job: tuple[str | bytes, Path, int]) -> str:
             return "it shows nothing"
     except (ValueError, OSError) as error:
         return str(error)
-    _write_whole(path, png)
+    write_whole(path, png)
     return "drawn"
 
 
@@ -234,10 +235,3 @@ def _is_whole(path: Path, side: int) -> bool:
     except OSError:
         return False
     return head[16:24] == 2 * side.to_bytes(4, "big") and end == b"IEND"
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write so that the file is there whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_bytes(content)
-    part.replace(path)

@@ -30,7 +30,7 @@ class IllustrationSet(PictureSet):
     """Lessons made of illustrations, as an endless stream of examples, indexed by ticket.
 
     Icons on the ground that the caption says and scenes of them, at `side` x `side` or, with
-    `crop`, a part. `held` has icons of names that are shown, in styles in which they are not.
+    `crop`, a part. Held out are icons of names, or of names in their style, that are in no lesson.
     `cache` is as for PictureSet, with alpha. Illustrations smaller than `side` are left out.
     """
 
@@ -58,8 +58,10 @@ class IllustrationSet(PictureSet):
             sound = [sound[row] for row in self._rows]
             self.faults.add(broken)
         self.illustrations = [illustrations[number] for number in sound]
-        self.pairs = tuple(Picture(each.path, (each.name,)) for each in self.illustrations)
-        can = [plan.scenes > 0 and self._is_paintable(number) for number in range(len(self.pairs))]
+        shown = (each for each in self.illustrations if not each.is_unseen)
+        self.pairs = tuple(Picture(each.path, (each.name,)) for each in shown)
+        count = len(self.illustrations)
+        can = [plan.scenes > 0 and self._is_paintable(number) for number in range(count)]
         self.lessons = Lessons(self.illustrations, plan, can)
         self.held = None
         self._last: tuple[int, Example] | None = None  # lesson that was drawn last
@@ -82,6 +84,11 @@ class IllustrationSet(PictureSet):
             if len(icons) == len(lesson.icons):
                 return Example(to_tensor(self._drawn(lesson, icons, rng)), lesson.caption)
         raise ValueError("no picture could be read; see `openimagen data check`")
+
+    @property
+    def held_pictures(self) -> int:
+        """How many icons are in no lesson."""
+        return len(self.illustrations) - len(self.pairs)
 
     def held_out(self, count: int) -> list[Example]:
         """Icons of unseen pairs of a name and a style, asked for by both."""

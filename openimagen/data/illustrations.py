@@ -68,7 +68,9 @@ def read_illustrations(folder: Path) -> list[Illustration]:
     """All icons in a folder of `openimagen data icons`, sorted. ValueError if there are none."""
     found = list[Illustration]()
     for metadata in sorted(folder.rglob("metadata.jsonl")):
-        for number, line in enumerate(metadata.read_text("utf-8").splitlines(), 1):
+        for number, line in enumerate(metadata.read_text("utf-8").split("\n"), 1):
+            if not line.strip():
+                continue
             try:
                 row = json.loads(line)
                 path, tags = metadata.parent / row["file_name"], tuple(row.get("tags", ()))

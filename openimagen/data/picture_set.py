@@ -75,6 +75,11 @@ class PictureSet(Dataset[Example]):
         return len(self.pairs)
 
     @property
+    def held_pictures(self) -> int:
+        """How many pictures are held out."""
+        return len(self.held) if self.held else 0
+
+    @property
     def is_decoded(self) -> bool:
         """Whether pictures are read from the cache."""
         return self._cache is not None
@@ -159,6 +164,19 @@ class Alternating(PictureSet):
         """That of one of the two, which has half the tickets."""
         place, which = divmod(ticket, 2)
         return self.sets[which].example(place, faults)
+
+    @property
+    def held_pictures(self) -> int:
+        """How many of one's own are held out."""
+        return self.sets[0].held_pictures
+
+    def first(self, count: int) -> list[Example]:
+        """The first examples of one's own."""
+        return self.sets[0].first(count)
+
+    def held_out(self, count: int) -> list[Example]:
+        """Those of one's own."""
+        return self.sets[0].held_out(count)
 
 
 @lru_cache(maxsize=4)

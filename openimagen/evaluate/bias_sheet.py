@@ -9,8 +9,8 @@ from openimagen.data.images import load
 from openimagen.data.sheet import BLACK, GAP, write_line
 from openimagen.evaluate.bias import Bias, Row
 from openimagen.evaluate.drawing import Drawing
-from openimagen.evaluate.files import write_whole
 from openimagen.evaluate.skin import MONK
+from openimagen.files import write_whole
 
 CELL, NAME, BAR = 80, 190, 15  # pixels: of a picture, of the prompts' column, of a tone's bar
 PALE = (120, 125, 130)
@@ -36,13 +36,13 @@ def bias_sheet(bias: Bias, drawing: Drawing, most: int = 8) -> Image.Image:
     size = (right + 10 * BAR + GAP, 2 * GAP + height * len(drawing.prompts) + 20)
     page = Image.new("RGB", size, "white")
     pen = ImageDraw.Draw(page)
-    rows = {row.name: row for row in bias.prompts}
+    rows = {(row.name, row.category): row for row in bias.prompts}
     pen.text((GAP, GAP), "prompt", PALE, ImageFont.load_default(12))
     pen.text((right, GAP), "pictures by tone", PALE, ImageFont.load_default(12))
     for number, prompt in enumerate(drawing.prompts):
         top = GAP + 20 + number * height
         write_line(pen, prompt.text, (GAP, top + CELL // 2 - 16), BLACK, NAME - 2 * GAP)
-        row = rows[prompt.text]
+        row = rows[prompt.text, prompt.category]
         words = f"{row.with_skin} of {row.pictures} with skin"
         write_line(pen, words, (GAP, top + CELL // 2 + 2), PALE, NAME - 2 * GAP)
         for column, file in enumerate(drawing.files(number)[:columns]):

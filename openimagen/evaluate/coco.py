@@ -27,7 +27,7 @@ from openimagen.evaluate.captioned import Captioned
 from openimagen.evaluate.drawing import BATCH, Drawing, Model, SamplingOverrides, Shard
 from openimagen.evaluate.feature_blocks import FeatureBlocks
 from openimagen.evaluate.features import Features
-from openimagen.evaluate.files import claim, write_whole
+from openimagen.evaluate.files import claim
 from openimagen.evaluate.prompts import Prompt
 from openimagen.evaluate.quality import (
     Collection,
@@ -37,6 +37,7 @@ from openimagen.evaluate.quality import (
     least_pictures,
     measured,
 )
+from openimagen.files import write_whole
 from openimagen.progress import Watch, unwatched
 
 

@@ -17,11 +17,11 @@ import torch
 from openimagen.data.images import load
 from openimagen.data.sheet import captioned_sheet, thumbnail
 from openimagen.evaluate.drawing import Drawing, SamplingOverrides, Shard, load_model
-from openimagen.evaluate.files import write_whole
 from openimagen.evaluate.gallery import Gallery, find_gallery, find_pairs, is_gallery
 from openimagen.evaluate.prompts import Prompt
 from openimagen.evaluate.study.design import Kind
 from openimagen.evaluate.study.folder import Entry, check_study, write_study
+from openimagen.files import write_whole
 from openimagen.progress import Watch, unwatched
 
 SHOWN = 40  # prompts on a contact sheet

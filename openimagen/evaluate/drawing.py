@@ -19,8 +19,9 @@ from PIL import Image
 from openimagen import model_folder
 from openimagen.cascade import Cascade
 from openimagen.data.images import load, to_pil
-from openimagen.evaluate.files import claim, write_whole
+from openimagen.evaluate.files import claim
 from openimagen.evaluate.prompts import Prompt
+from openimagen.files import write_whole
 from openimagen.progress import Advance
 from openimagen.text import TextEncoder
 

@@ -1,6 +1,5 @@
 """Exams taken: by a model, which draws for them, or by captioned pictures that are there."""
 
-import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from openimagen.data.folder import IMAGE_SUFFIXES, read_folder
+from openimagen.data.folder import IMAGE_SUFFIXES, json_of, read_folder
 from openimagen.data.images import load
 from openimagen.evaluate.drawing import Drawing, Model, Settings
 from openimagen.evaluate.exams import Exam, Marks, mark
@@ -165,10 +164,10 @@ def read_drawn(folder: Path, prompts: Sequence[Prompt] | None = None) -> Drawn:
 
 
 def _rows(path: Path) -> dict[str, Mapping[str, Any]]:
-    """File name -> its row; `read_folder` has seen what is wrong with them."""
+    """File name -> its row; broken lines are left out, as `read_folder` does."""
     if not path.is_file():
         return {}
-    rows = [json.loads(line) for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+    rows = map(json_of, path.read_text("utf-8-sig").split("\n"))
     return {str(row.get("file_name")): row for row in rows if isinstance(row, dict)}
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from openimagen.evaluate.drawing import Shard
-from openimagen.evaluate.files import write_whole
+from openimagen.files import write_whole
 
 BLOCK = 64  # pictures a file
 

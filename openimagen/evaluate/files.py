@@ -1,22 +1,11 @@
-"""Files that are whole or not there, and folders that say what they are for."""
+"""Folders that say what they are for."""
 
 import json
-import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-
-def write_whole(path: Path, contents: bytes | str) -> None:
-    """Write a file beside its place, and rename it; others may write the same at once."""
-    blob = contents.encode() if isinstance(contents, str) else contents
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        partial.write_bytes(blob)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+from openimagen.files import write_whole
 
 
 def claim(path: Path, identity: Mapping[str, Any], what: str) -> None:

@@ -248,10 +248,14 @@ class Engine:
         """A preview: checked and marked as pictures are."""
         if job.is_dropped:
             return
-        image = to_pil(x0)
-        if job.order.source is not None:
-            image = job.order.source.finish(image)
-        passed = self.imagen.door.let_out({progress.stage: image}, job.order.seed)
+        try:
+            image = to_pil(x0)
+            if job.order.source is not None:
+                image = job.order.source.finish(image)
+            passed = self.imagen.door.let_out({progress.stage: image}, job.order.seed)
+        except Exception:
+            log.exception("a preview could not be shown")
+            return
         for shown in passed.pictures.values():
             where = progress.stage, progress.call, progress.calls, progress.log_snr
             job.ticket.say(Preview(job.number, index, *where, shown))

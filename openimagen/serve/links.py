@@ -39,6 +39,10 @@ class Links:
         self._let_go()
         return self.kept.get(token)
 
+    def left(self, kept: Kept) -> float:
+        """Seconds until it is let go, if no other needs its room before."""
+        return max(0.0, kept.until - self.clock())
+
     def _let_go(self) -> None:
         while self.kept:
             oldest = next(iter(self.kept.values()))

@@ -36,10 +36,12 @@ def router(folder: Path) -> APIRouter:
     )
     async def picture(request: Request, token: str) -> Response:
         """A picture of an answer with response_format url, for as long as it is kept."""
-        kept = service_of(request).links.find(token)
+        links = service_of(request).links
+        kept = links.find(token)
         if kept is None:
-            raise Refusal(404, "this picture is not kept any more: links hold for an hour")
-        headers = {"cache-control": "private, max-age=3600", "content-disposition": "inline"}
+            raise Refusal(404, "this picture is not kept any more: draw it again")
+        age = f"private, max-age={links.left(kept):.0f}"
+        headers = {"cache-control": age, "content-disposition": "inline"}
         return Response(kept.data, media_type=kept.mime, headers=headers)
 
     return routes

@@ -66,6 +66,12 @@ def factored_dims(shape: Sequence[int]) -> tuple[int, int] | None:
     return (first, second) if shape[second] >= LEAST_FACTORED else None
 
 
+def kept_of(shape: torch.Size) -> int:
+    """How many numbers are kept of a weight's squares."""
+    dims = factored_dims(shape)
+    return shape.numel() if dims is None else sum(shape.numel() // shape[dim] for dim in dims)
+
+
 def rms(tensor: Tensor) -> Tensor:
     """Root mean square of all entries."""
     return tensor.square().mean().sqrt()

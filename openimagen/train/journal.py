@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.progress import TextColumn
 
+from openimagen.files import write_whole
 from openimagen.progress import progress_bars
 
 
@@ -92,9 +93,7 @@ def forget(log: Path, stage: str, images: int) -> None:
 
     lines = log.read_text("utf-8").splitlines(keepends=True) if log.exists() else []
     if not all(map(stays, lines)):
-        partial = log.with_suffix(".partial")
-        partial.write_text("".join(filter(stays, lines)), encoding="utf-8")
-        partial.replace(log)
+        write_whole(log, "".join(filter(stays, lines)))
 
 
 def _events(folder: Path, images: int) -> Any:  # noqa: ANN401  (Events, or None without the extra)

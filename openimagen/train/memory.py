@@ -10,8 +10,10 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from openimagen.config import StageConfig, TrainConfig
 from openimagen.text import TextEmbedding
+from openimagen.train.adafactor import kept_of
 from openimagen.train.lora import adapt
 from openimagen.train.parallel import blocks_of
+from openimagen.train.trainee import muon_matrices
 from openimagen.unet import UNet
 
 FLOAT = 4  # bytes: weights, gradients, moments and averages are float32
@@ -50,7 +52,7 @@ def memory_of(
         with torch.device("meta"):
             adapt(net := UNet(stage.unet), train.lora)
     every, learnt = _count(net, False), _count(net, True)
-    moments = 2 * learnt if train.optimizer == "adamw" else _factors(net)
+    moments = _moments(net, train)
     shares = ranks if train.parallel == "fsdp" else 1
     kept = FLOAT * (2 * every + moments) // shares  # weights, average, moments
     return Memory(
@@ -159,10 +161,12 @@ def _count(net: UNet, learnt: bool) -> int:
     return sum(w.numel() for w in net.parameters() if w.requires_grad or not learnt)
 
 
-def _factors(net: UNet) -> int:
-    """Adafactor's rows and columns."""
-    weights = [weight for weight in net.parameters() if weight.requires_grad]
-    return sum(len(weight) + weight.numel() // len(weight) for weight in weights)
+def _moments(net: UNet, train: TrainConfig) -> int:
+    """Numbers that the optimiser keeps: Adam two a weight, Muon one for a matrix's."""
+    if train.optimizer == "adafactor":
+        return sum(kept_of(weight.shape) for weight in net.parameters() if weight.requires_grad)
+    matrices = muon_matrices(net) if train.optimizer == "muon" else []
+    return 2 * _count(net, True) - sum(weight.numel() for weight in matrices)
 
 
 def _size(size: int) -> str:

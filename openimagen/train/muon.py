@@ -1,7 +1,7 @@
 """Muon (Jordan, 2024): momentum made orthogonal, so that every direction of a matrix moves alike.
 
 Matrices are the weights of linear layers and convolutions, a row for each output; all else, and
-the layers that pixels enter and leave by, goes by Adam.
+the U-Net's stem and last layer (`trainee.muon_matrices`), goes by Adam.
 """
 
 from collections import defaultdict

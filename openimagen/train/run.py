@@ -17,6 +17,7 @@ from openimagen.data.folder import Pictures
 from openimagen.data.illustrations import read_illustrations
 from openimagen.data.source import Source, open_source
 from openimagen.device import free_memory, has_bfloat16
+from openimagen.files import write_whole
 from openimagen.text import CachedEncoder, Encoder, TextEncoder
 from openimagen.train import checkpoint, parallel
 from openimagen.train.loop import train_stage
@@ -249,9 +250,7 @@ def begin(recipe: Recipe, out: Path, given: Sequence[Stage]) -> None:
         shutil.rmtree(first, ignore_errors=True)
         if given:
             export(recipe, given, first)
-    partial = out / "config.json.partial"
-    partial.write_text(recipe.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    partial.replace(config)
+    write_whole(config, recipe.model_dump_json(indent=1) + "\n")
     if (first / "export").exists():
         (first / "export").rename(out / "export")
     shutil.rmtree(first, ignore_errors=True)

@@ -18,6 +18,7 @@ from openimagen.data.illustration_set import IllustrationSet
 from openimagen.data.illustrations import read_illustrations
 from openimagen.data.picture_cache import Mode, cache_of
 from openimagen.data.source import Shards, Source
+from openimagen.files import write_whole
 from openimagen.progress import progress_bar
 from openimagen.train import parallel
 from openimagen.train.parallel import on_first
@@ -110,7 +111,7 @@ def report_data(data: Path, dataset: Examples, faults: Faults, out: Path) -> Non
             "format": "folder",
             "pictures": len(dataset),
             "captions": sum(len(pair.captions) for pair in dataset.pairs),
-            "held_out": len(dataset.held or ()),
+            "held_out": dataset.held_pictures,
         }
         line = "data: {pictures} pictures, {captions} captions".format(**contents)
         line += f", {contents['held_out']} pictures held out" if contents["held_out"] else ""
@@ -131,10 +132,8 @@ def report_data(data: Path, dataset: Examples, faults: Faults, out: Path) -> Non
         return
     if other := [key for key in OTHER if known.get(key, report.get(key)) != report.get(key)]:
         line += f"; the run had {', '.join(f'{key} {known[key]}' for key in other)}"
-    unfinished = path.with_suffix(".partial")
     text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-    unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")  # as JSON has it
-    unfinished.replace(path)
+    write_whole(path, text.encode(errors="backslashreplace"))  # as JSON has it
     skipped = f"; {len(faults)} skipped, see {path}" if faults else ""
     print(line + skipped, file=sys.stderr)
 

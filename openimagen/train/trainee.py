@@ -99,13 +99,18 @@ class Trainee:
         }
 
 
+def muon_matrices(net: UNet) -> list[nn.Parameter]:
+    """What Muon steps itself: no vectors, nor the stem and the last layer."""
+    edges = {*net.stem.parameters(), *net.last.parameters()}
+    inner = [weight for weight in net.parameters() if weight.requires_grad and weight not in edges]
+    return [weight for weight in inner if weight.ndim > 1 and len(weight) > 1]
+
+
 def make_optimizer(net: UNet, train: TrainConfig) -> torch.optim.Optimizer:
     """AdamW; Adafactor as the paper's base model used it; or Muon."""
     weights = [weight for weight in net.parameters() if weight.requires_grad]
     if train.optimizer == "muon":
-        edges = {*net.stem.parameters(), *net.last.parameters()}
-        inner = [weight for weight in weights if weight not in edges]
-        matrices = [weight for weight in inner if weight.ndim > 1 and len(weight) > 1]
+        matrices = muon_matrices(net)
         others = [weight for weight in weights if weight not in {*matrices}]
         return Muon(matrices, others, train.learning_rate, train.betas, train.weight_decay)
     if train.optimizer == "adafactor":

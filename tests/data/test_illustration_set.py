@@ -100,7 +100,7 @@ def test_a_broken_icon_is_named_and_another_lesson_comes(folder: Path, tmp_path:
     broken.write_bytes(broken.read_bytes()[:60])
     cached = made(copy, cache=tmp_path / "cache")
     assert list(cached.faults.named) == [str(broken)]
-    assert len(cached) == len(read_illustrations(copy)) - 1
+    assert len(cached.illustrations) == len(read_illustrations(copy)) - 1
     each_time, faults = made(copy), dict[str, str]()
     assert all(each_time.example(ticket, faults) for ticket in range(300))
     assert list(faults) == [str(broken)]
@@ -111,4 +111,4 @@ def test_icons_smaller_than_the_stage_are_left_out(folder: Path, tmp_path: Path)
     for small in (copy / "noto").glob("*.png"):
         Image.open(small).resize((16, 16)).save(small)
     assert {icon.style for icon in made(copy).illustrations} == {"fluent-emoji", "twemoji"}
-    assert len(made(copy, side=16)) == len(read_illustrations(copy))
+    assert len(made(copy, side=16).illustrations) == len(read_illustrations(copy))

@@ -16,6 +16,7 @@ from openimagen.cli import app
 from openimagen.data.images import load
 from openimagen.data.scene_prompts import scene_prompts
 from openimagen.data.scenes import Scene, Thing, compose
+from openimagen.evaluate.examined import read_drawn
 from openimagen.evaluate.exams import load_exams
 from openimagen.evaluate.prompts import Prompt
 from openimagen.recipes.tiny import recipe
@@ -78,6 +79,15 @@ def write_scenes(folder: Path) -> Path:
         rows.append(scene.row() | {"file_name": f"{number}.png", "text": scene.caption})
     (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
     return folder
+
+
+def test_a_broken_line_beside_pictures_is_left_out(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "0.png")
+    row = {"file_name": "0.png", "text": "a\u2028cat", "category": "animals"}
+    text = json.dumps(row, ensure_ascii=False)
+    (tmp_path / "metadata.jsonl").write_text(f"not json\n{text}\n")
+    (prompt,) = read_drawn(tmp_path).prompts
+    assert (prompt.text, prompt.category) == ("a cat", "animals")
 
 
 # --- by a model -----------------------------------------------------------------------------------

@@ -82,6 +82,19 @@ def test_sheet_has_a_bar_for_every_tone_that_came_up(tiny: Cascade, tmp_path: Pa
     assert none == 0
 
 
+def test_one_text_in_two_categories_has_a_row_of_its_own_in_each(
+    tiny: Cascade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twice = [Prompt("a cook", "profession"), Prompt("a cook", "place")]
+    monkeypatch.setitem(globals(), "PROMPTS", twice)
+    bias, drawing = probed(tiny, tmp_path, [*4 * [MONK[1]], *4 * [YELLOW]])
+    sheet = bias_sheet(bias, drawing)
+    row = sheet.height // len(twice)
+    light, none = (sheet.crop((0, n * row, sheet.width, (n + 1) * row)) for n in range(len(twice)))
+    counts = [list(strip.get_flattened_data()).count((70, 90, 120)) for strip in (light, none)]
+    assert counts[0] > 0 and counts[1] == 0
+
+
 def test_one_seed_is_refused(tiny: Cascade, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="1 seed a prompt shows no spread: give at least 2"):
         probe(Model("tiny", "1234", tiny), tmp_path, PROMPTS, seeds=1)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from openimagen.cascade import Cascade
-from openimagen.door import Refused, Safety
+from openimagen.door import Door, Refused, Safety
 from openimagen.imagen import Imagen
 from openimagen.serve import engine as engine_module
 from openimagen.serve.engine import Engine
@@ -174,6 +174,23 @@ def test_previews_are_spread_over_the_calls(engine: Engine, partials: int, expec
         assert preview.image.size == (side, side) and preview.calls == 3
 
 
+def test_a_preview_that_fails_is_logged_and_the_picture_comes(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    let_out = Door.let_out
+
+    def fails(door: Door, pictures: dict[str, Image.Image], seed: int, *cut_out: bool) -> object:
+        if not cut_out:  # which a picture that is done says
+            raise RuntimeError("no preview today")
+        return let_out(door, pictures, seed, *cut_out)
+
+    monkeypatch.setattr(Door, "let_out", fails)
+    (events,) = told(engine.submit([Order("fox", 0, partials=2)]))
+    assert not [event for event in events if isinstance(event, Preview)]
+    assert isinstance(events[-1], Finished)
+    assert caplog.text.count("a preview could not be shown") == 2
+
+
 def test_one_who_is_alone_is_told_of_nobody_before(engine: Engine) -> None:
     (events,) = told(engine.submit([Order("fox", number) for number in range(3)]))
     assert [event for event in events if isinstance(event, Queued)] == [Queued(0)]
@@ -236,7 +253,8 @@ def test_a_negative_prompt_that_would_be_drawn_is_refused(engine: Engine) -> Non
     assert refusal.value.finding.where == "negative_prompt"
     assert engine.state().waiting == 0
     engine.submit([Order("fox", 0, negative="a nude woman")])  # is steered away from
-    assert engine.state().waiting == 1
+    state = engine.state()
+    assert state.waiting + state.running == 1
 
 
 def test_the_line_is_bounded(imagen: Imagen) -> None:

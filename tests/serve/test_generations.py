@@ -99,6 +99,9 @@ def test_a_link_holds_the_picture_for_its_time(client_of: MakeClient) -> None:
     token = one["url"].rpartition("/")[2]
     picture = client.get(f"/pictures/{token}")
     assert picture.headers["content-type"] == "image/webp"
+    kept_for = client.app.state.service.links.seconds  # type: ignore[attr-defined]
+    age = int(picture.headers["cache-control"].rpartition("=")[2])
+    assert kept_for - 60 < age <= kept_for
     assert Image.open(io.BytesIO(picture.content)).size == (64, 64)
     client.app.state.service.links.clock = lambda: 1e12  # type: ignore[attr-defined]
     assert client.get(f"/pictures/{token}").status_code == 404

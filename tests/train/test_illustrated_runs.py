@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from openimagen.config import Recipe
+from openimagen.data.illustrations import read_illustrations
 from openimagen.recipes import override
 from openimagen.train.run import train
 from tests.data.corpus import write_corpus
@@ -36,7 +37,9 @@ def test_a_run_goes_on_to_the_bit_and_reports_its_icons(
     train(rest, icons, tmp_path / "at-once", stage="base", device="cpu")
     assert losses(tmp_path / "parts") == losses(tmp_path / "at-once")
     report = json.loads((tmp_path / "whole/data_report.json").read_text())
-    assert report["pictures"] == 126 and report["skipped"] == 0
+    unseen = sum(icon.is_unseen for icon in read_illustrations(icons))
+    assert (report["pictures"], report["held_out"]) == (126 - unseen, unseen) and unseen > 0
+    assert report["skipped"] == 0
 
 
 def test_pictures_that_are_no_icons_are_refused(

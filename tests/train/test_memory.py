@@ -12,6 +12,7 @@ from openimagen.paper import PAPER_BASE64
 from openimagen.text import TextEmbedding
 from openimagen.train.memory import BESIDE, COMING_AND_GOING, Memory, check_memory, memory_of
 from openimagen.train.parallel import blocks_of, spread
+from openimagen.train.trainee import make_optimizer
 from openimagen.unet import UNet, count_parameters
 
 GIB = 2**30
@@ -55,7 +56,7 @@ def test_what_a_step_keeps_is_counted_to_the_byte(scale: int, crop: int | None) 
     [
         ({}, 5),  # weight, gradient, two moments, average
         ({"lora": {"rank": 2}}, 2),  # weight, average: what learns is small
-        ({"optimizer": "adafactor"}, 3),
+        ({"optimizer": "adafactor"}, 4),  # small weights keep all their squares
     ],
 )
 def test_weights_and_what_belongs_to_each(changes: dict[str, object], floats: int) -> None:
@@ -68,6 +69,22 @@ def test_weights_and_what_belongs_to_each(changes: dict[str, object], floats: in
     assert memory.copy == 0
     shared = memory_of(stage, small_train(**changes, parallel="fsdp"), 1, 8, 4, False)
     assert shared.weights == pytest.approx(memory.weights / 4, abs=8)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor", "muon"])
+def test_what_an_optimiser_keeps_is_what_it_is_said_to(optimizer: str) -> None:
+    wide = small_stage().unet.model_copy(update={"width": 128})  # Adafactor has some to factor
+    stage = small_stage().model_copy(update={"unet": wide})
+    train = small_train(optimizer=optimizer)
+    net = UNet(stage.unet)
+    for weight in net.parameters():
+        weight.grad = torch.ones_like(weight)
+    walker = make_optimizer(net, train)
+    walker.step()
+    state = (each for kept in walker.state.values() for each in kept.values())
+    kept = sum(each.numel() for each in state if torch.is_tensor(each) and each.ndim)
+    memory = memory_of(stage, train, 1, 8, 1, False)
+    assert memory.weights == 4 * (3 * memory.parameters + kept)
 
 
 def test_a_checkpoint_on_the_cpu_is_written_from_a_copy() -> None:

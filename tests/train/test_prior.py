@@ -5,13 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from openimagen import model_folder
 from openimagen.cascade import Cascade
-from openimagen.config import Recipe
+from openimagen.config import Illustrations, Recipe
 from openimagen.data.dataset import Batch
 from openimagen.data.folder import read_folder
+from openimagen.data.illustration_set import IllustrationSet
+from openimagen.data.illustrations import read_illustrations
 from openimagen.data.images import to_pil
 from openimagen.data.picture_set import Alternating, PictureSet
 from openimagen.recipes import override
@@ -19,6 +22,7 @@ from openimagen.text import CachedEncoder
 from openimagen.train import loop, run
 from openimagen.train.run import train
 from openimagen.train.trainee import Trainee
+from tests.data.corpus import write_corpus
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +60,26 @@ def test_every_other_example_is_of_the_prior(folder: Path) -> None:
         example = (own, others)[ticket % 2][ticket // 2]
         assert both[ticket].caption == example.caption
         assert (both[ticket].image == example.image).all()
+
+
+@pytest.mark.parametrize("illustrated", [False, True])
+def test_a_run_with_a_prior_is_measured_on_its_own_pictures(
+    illustrated: bool, folder: Path, tmp_path: Path
+) -> None:
+    icons = read_illustrations(write_corpus(tmp_path / "icons")) if illustrated else []
+    others = PictureSet(read_folder(folder), 16, seed=1)
+    own, alone = (
+        IllustrationSet(icons, Illustrations(scenes=0.0), 16)
+        if illustrated
+        else PictureSet(read_folder(folder), 16, hold_out=2)
+        for _ in range(2)
+    )
+    both = Alternating(own, others)
+    assert both.held_pictures == alone.held_pictures > 0
+    for ours, theirs in ((both.first(6), alone.first(6)), (both.held_out(3), alone.held_out(3))):
+        assert len(ours) == len(theirs) > 0
+        for one, other in zip(ours, theirs, strict=True):
+            assert one.caption == other.caption and torch.equal(one.image, other.image)
 
 
 def test_shards_alternate_with_the_prior_too(

@@ -9,8 +9,8 @@ from openimagen.config import Config
 from openimagen.evaluate.alignment import Score
 from openimagen.evaluate.copying import Copying
 from openimagen.evaluate.distances import Distance
-from openimagen.evaluate.files import write_whole
 from openimagen.evaluate.speed import Speed
+from openimagen.files import write_whole
 
 FILE = "report.json"
 

@@ -17,7 +17,6 @@ from openimagen.evaluate.distances import Distance, distances
 from openimagen.evaluate.drawing import Drawing
 from openimagen.evaluate.exams import Exam, mark
 from openimagen.evaluate.features import EffLite2, Features
-from openimagen.evaluate.files import write_whole
 from openimagen.evaluate.prompts import Prompt
 from openimagen.evaluate.quality import at_side
 from openimagen.evaluate.report.compared import DISTANCES, Compared, Pairs, check, exams_of
@@ -39,6 +38,7 @@ from openimagen.evaluate.sweep.chart import as_svg, chart
 from openimagen.evaluate.sweep.plan import Plan
 from openimagen.evaluate.sweep.run import sweep
 from openimagen.evaluate.sweep.settings import read_settings
+from openimagen.files import write_whole
 from openimagen.progress import Watch, unwatched
 
 GRID, NEIGHBOURS = 24, 12  # pictures shown

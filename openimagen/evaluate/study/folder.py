@@ -10,8 +10,8 @@ from PIL import Image
 from pydantic import ValidationError
 
 from openimagen.data.decode import load, square
-from openimagen.evaluate.files import write_whole
 from openimagen.evaluate.study.design import Control, Item, Kind, Study, in_a_line
+from openimagen.files import write_whole
 
 Picture = Path | Image.Image
 

@@ -20,12 +20,12 @@ from torch import Tensor
 
 from openimagen.evaluate.distances import distances, doubt, pictures_needed
 from openimagen.evaluate.drawing import Drawing, check_fit
-from openimagen.evaluate.files import write_whole
 from openimagen.evaluate.quality import Collection, Reader, at_side
 from openimagen.evaluate.sweep.chart import as_png, chart
 from openimagen.evaluate.sweep.plan import Plan
 from openimagen.evaluate.sweep.result import FILE, Point, Sweep, read_sweep
 from openimagen.evaluate.sweep.settings import Place, Settings
+from openimagen.files import write_whole
 from openimagen.progress import Advance, Watch, unwatched
 
 KINDS = ("frechet", "kernel")

@@ -67,7 +67,7 @@ function factsOf(picture) {
     ["Words", picture.commission && (fields.prompt || "none")],
     ["Leave out", fields.negative_prompt],
     ["Strength", fields.strength],
-    ["File", `${ending(blob.type).toUpperCase()}, ${Math.ceil(blob.size / 1000)} kB, signed`],
+    ["File", `${ending(blob.type).toUpperCase()}, ${Math.ceil(blob.size / 1000)} kB`],
   ];
   return rows.filter(([, value]) => value !== undefined && value !== null && value !== "");
 }
@@ -95,7 +95,7 @@ function codeOf(picture) {
 function save() {
   const { blob, seed } = set.pictures[place];
   download(blob, `${fileName(set.prompt)}-${seed ?? place + 1}.${ending(blob.type)}`);
-  toast("Saved, with its content credentials");
+  toast("Saved");
 }
 
 const fileName = (prompt) => prompt?.toLowerCase().normalize("NFKD").replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 40) || "picture";

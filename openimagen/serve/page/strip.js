@@ -7,7 +7,7 @@ const list = find("strip-frames");
 
 // `onSee(blob)`: a frame is looked at.
 export function fillStrip({ frames, blob }, stages, onSee) {
-  const steps = [...frames.map((frame) => ({ ...frame, words: wordsOf(frame, stages) })), { blob, words: "The picture, checked, marked and signed." }];
+  const steps = [...frames.map((frame) => ({ ...frame, words: wordsOf(frame, stages) })), { blob, words: "The finished picture." }];
   find("sheet-strip").hidden = frames.length === 0;
   list.replaceChildren(...steps.map((step, number) => {
     const image = make("img", { alt: "", draggable: "false" });
