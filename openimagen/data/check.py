@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -18,6 +18,7 @@ from openimagen.data.images import load
 from openimagen.data.sample import Fault, Item, Sample
 from openimagen.data.sheet import captioned_sheet, thumbnail
 from openimagen.data.source import Shards, Source, open_source
+from openimagen.progress import Advance
 
 SHOWN, NAMED = 30, 20  # pictures on the sheet; names in the report
 AHEAD = 64  # samples in memory
@@ -87,7 +88,7 @@ class Check:
 def check(
     path: Path,
     sheet: Path | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Advance | None = None,
 ) -> Check:
     """Decode every picture at `path`, in any of the three formats, and report.
 
@@ -211,7 +212,7 @@ class Tally:
 class Progress:
     """Tells how far it is; how much there is in shards is guessed from the bytes read."""
 
-    def __init__(self, source: Source, tell: Callable[[int, int], None] | None) -> None:
+    def __init__(self, source: Source, tell: Advance | None) -> None:
         self.tell, self.done, self.read = tell, 0, 0
         self.total, self.bytes = 0, 0
         if isinstance(source, Shards):

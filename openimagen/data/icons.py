@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -22,6 +22,7 @@ from openimagen.data.icon_names import Labels, group_of, is_pictorial, plain
 from openimagen.data.icon_packages import CORPUS, LABELS, STYLES, IconSet, Style, read_packages
 from openimagen.data.nouns import article, is_countable
 from openimagen.files import write_whole
+from openimagen.progress import Advance
 
 __all__ = ["CORPUS", "STYLES", "Icon", "Report", "Style", "build", "captions"]
 
@@ -67,7 +68,7 @@ def build(
     side: int = 1024,
     limit: int | None = None,
     workers: int | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Advance | None = None,
 ) -> Report:
     """Draw the corpus into `out`: per style a folder of pictures, metadata.jsonl, ATTRIBUTION.md.
 
@@ -176,7 +177,7 @@ def _draw_all(
     out: Path,
     side: int,
     workers: int,
-    on_progress: Callable[[int, int], None] | None,
+    on_progress: Advance | None,
 ) -> dict[str, str]:
     """Draw each icon; its outcome is "drawn", "reused" or the reason why it could not be."""
     outcomes: dict[str, str] = {}

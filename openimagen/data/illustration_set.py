@@ -17,10 +17,11 @@ from openimagen.data.folder import Picture
 from openimagen.data.illustrations import Illustration, Lesson, Lessons
 from openimagen.data.images import to_tensor
 from openimagen.data.nouns import article
-from openimagen.data.picture_cache import Progress, decoded, opened, reason_of
+from openimagen.data.picture_cache import decoded, opened, reason_of
 from openimagen.data.picture_set import DRAW, PictureSet
 from openimagen.data.scenes import Scene, Thing, compose, ground, trimmed
 from openimagen.data.wording import with_style
+from openimagen.progress import Advance
 
 LOOKED_AT = 64  # pixels, of a picture that is asked whether it can be painted
 WHITE = (255, 255, 255)
@@ -44,7 +45,7 @@ class IllustrationSet(PictureSet):
         align: int = 4,
         seed: int = 0,
         cache: Path | None = None,
-        on_progress: Progress | None = None,
+        on_progress: Advance | None = None,
     ) -> None:
         self.view, self.seed = View(side, crop, align), seed
         self.faults = Faults({}, names=sys.maxsize)

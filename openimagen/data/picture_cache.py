@@ -14,12 +14,11 @@ import numpy as np
 from PIL import Image
 
 from openimagen.data.decode import load, load_rgba, square
+from openimagen.progress import Advance
 
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
-Progress = Callable[[int, int], None]
+
 Mode = Literal["RGB", "RGBA"]
-
-
 READERS: dict[Mode, Callable[[Path], Image.Image]] = {"RGB": load, "RGBA": load_rgba}
 
 
@@ -31,7 +30,7 @@ def opened(cache: Path) -> Pixels:
 
 
 def decoded(
-    paths: Sequence[Path], side: int, folder: Path, mode: Mode, on_progress: Progress | None
+    paths: Sequence[Path], side: int, folder: Path, mode: Mode, on_progress: Advance | None
 ) -> tuple[Path, dict[str, str]]:
     """The file with the decoded pictures, made unless it is there, and which ones are broken."""
     cache = cache_of(paths, side, folder, mode)
@@ -75,7 +74,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _decode(
-    paths: Sequence[Path], side: int, part: Path, mode: Mode, on_progress: Progress | None
+    paths: Sequence[Path], side: int, part: Path, mode: Mode, on_progress: Advance | None
 ) -> dict[str, str]:
     read, shape = READERS[mode], (len(paths), len(mode), side, side)
     pixels = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)

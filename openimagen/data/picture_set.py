@@ -21,7 +21,8 @@ from openimagen.data.batch import Batch, Example, View
 from openimagen.data.faults import Faults
 from openimagen.data.folder import Pictures
 from openimagen.data.images import load
-from openimagen.data.picture_cache import Progress, decoded, opened, reason_of
+from openimagen.data.picture_cache import decoded, opened, reason_of
+from openimagen.progress import Advance
 
 HELD = 64  # pictures held out at the most
 ORDER, DRAW = 0, 1  # what random numbers are for: keeps the streams of one seed apart
@@ -50,7 +51,7 @@ class PictureSet(Dataset[Example]):
         seed: int = 0,
         hold_out: int = 0,
         cache: Path | None = None,
-        on_progress: Progress | None = None,
+        on_progress: Advance | None = None,
     ) -> None:
         self.view, self.seed = View(side, crop, align), seed
         self.pairs, self.faults = pictures.pairs, Faults(pictures.faults, names=sys.maxsize)

@@ -23,7 +23,7 @@ from openimagen.evaluate.composition import Composition, prompt_of
 from openimagen.evaluate.exams import Exam
 from openimagen.evaluate.features import Features
 from openimagen.evaluate.prompts import Prompt
-from openimagen.evaluate.retrieval import Captioned, Prototypes
+from openimagen.evaluate.retrieval import Gallery, Prototypes
 from openimagen.evaluate.styled import StyledPrototypes
 from openimagen.progress import Watch, unwatched
 
@@ -96,7 +96,7 @@ class _Look:
     side: int | None
     watch: Watch
 
-    def prototypes(self, gallery: Captioned, real: Captioned, title: str = "") -> Prototypes:
+    def prototypes(self, gallery: Gallery, real: Gallery, title: str = "") -> Prototypes:
         return Prototypes(gallery, self.features, real, self.side, self.watch, title=title)
 
 
@@ -145,7 +145,7 @@ def _plain(which: str, corpus: Corpus, names: list[str], more: list[str], look: 
 def _unseen(corpus: Corpus, count: int, seed: int, look: _Look) -> Exam:
     """Names with styles, looked up in that style; real icons of other styles are the ceiling."""
     chosen = _lot(corpus.held, count, seed)
-    galleries, real = dict[str, Captioned](), dict[str, Captioned]()
+    galleries, real = dict[str, Gallery](), dict[str, Gallery]()
     for style in sorted({icon.style for icon in chosen}):
         there = corpus.of(style)
         asked = [icon.name for icon in chosen if icon.style == style]
@@ -164,7 +164,7 @@ def _unseen(corpus: Corpus, count: int, seed: int, look: _Look) -> Exam:
     return Exam("unseen", measure, [Prompt(text) for text in prompts])
 
 
-def _styles(corpus: Corpus, chosen: Sequence[Illustration]) -> dict[str, Captioned]:
+def _styles(corpus: Corpus, chosen: Sequence[Illustration]) -> dict[str, Gallery]:
     """Of each name, in at least two styles, as it was shown in one: style -> its picture."""
     each = {icon.name: corpus.named(icon.name) for icon in chosen}
     return {name: {icon.style: [icon.path] for icon in icons} for name, icons in each.items()}

@@ -30,7 +30,7 @@ from openimagen.progress import Advance, Watch, unwatched
 KS = (1, 5)
 TIE = 1e-6  # cosines this near are equal: rounding differs from batch to batch
 
-Captioned = Mapping[str, Sequence[Path]]  # name -> real pictures of it
+Gallery = Mapping[str, Sequence[Path]]  # name -> real pictures of it
 
 
 # --- the measure ----------------------------------------------------------------------------------
@@ -144,9 +144,9 @@ class Prototypes(Judge):
 
     def __init__(
         self,
-        gallery: Captioned,
+        gallery: Gallery,
         features: Features,
-        real: Captioned | None = None,
+        real: Gallery | None = None,
         side: int | None = None,
         watch: Watch = unwatched,
         title: str = "",

@@ -37,7 +37,7 @@ class StageSpeed:
     parameters: int
     calls: int  # of its network
     seconds: float
-    tflop: float  # of all its calls; a multiplication and an addition are two
+    tflop: float  # of its calls, the first's with the text; a product and its sum are two
 
 
 @dataclass(frozen=True)
