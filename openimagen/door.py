@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from openimagen.matte import cut_out
 from openimagen.safety import watermark
 from openimagen.safety.credentials import Claim, Signer
-from openimagen.safety.nudity import NudityFilter
+from openimagen.safety.nudity import THRESHOLD, NudityFilter
 from openimagen.safety.prompts import Finding, PromptFilter
 from openimagen.version import __version__
 
@@ -43,7 +43,7 @@ class Safety(BaseModel):
     credentials: bool = True
     real_people: bool = False  # refuse prompts that name well-known people
     lists: tuple[Path, ...] = ()  # files with more terms to refuse, or to allow
-    threshold: float = Field(default=0.8, gt=0, lt=1)  # score from which pictures are withheld
+    threshold: float = Field(default=THRESHOLD, gt=0, le=1)  # score from which pictures are withheld
     certificate: Path | None = None  # chain to sign with, PEM; None: a local one
     key: Path | None = None  # the certificate's key, PEM
 

@@ -18,12 +18,11 @@ from pydantic import (
 )
 
 from openimagen.config import SamplerName
+from openimagen.door import Format
+from openimagen.imagen import MAX_SEED
 from openimagen.serve.errors import Refusal, first_problem
 
-MAX_SEED = 2**63 - 1
 LONGEST = 1000  # characters of a prompt
-
-Format = Literal["png", "jpeg", "webp"]
 
 
 def as_list(value: object) -> object:

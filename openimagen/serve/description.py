@@ -5,7 +5,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from openimagen.serve.bodies import MAX_SEED, ImageRequest
+from openimagen.imagen import MAX_SEED
+from openimagen.serve.bodies import ImageRequest
 from openimagen.serve.errors import ErrorBody
 from openimagen.serve.service import Service
 

@@ -72,7 +72,7 @@ def test_singular_values_come_near_one_and_directions_stay(
     assert torch.equal(orthogonal(torch.zeros(shape)), torch.zeros(shape))
 
 
-def test_what_pixels_enter_and_leave_by_is_no_matrix() -> None:
+def test_the_stem_and_the_last_layer_are_no_matrices() -> None:
     net = UNet(small_stage().unet)
     optimizer = make_optimizer(net, small_train(optimizer="muon"))
     matrices, others = ({*group["params"]} for group in optimizer.param_groups)
