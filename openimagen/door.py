@@ -43,7 +43,7 @@ class Safety(BaseModel):
     credentials: bool = True
     real_people: bool = False  # refuse prompts that name well-known people
     lists: tuple[Path, ...] = ()  # files with more terms to refuse, or to allow
-    threshold: float = Field(default=THRESHOLD, gt=0, le=1)  # score from which pictures are withheld
+    threshold: float = Field(default=THRESHOLD, gt=0, le=1)  # score to withhold pictures from
     certificate: Path | None = None  # chain to sign with, PEM; None: a local one
     key: Path | None = None  # the certificate's key, PEM
 
