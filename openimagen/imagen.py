@@ -3,8 +3,9 @@
 Every picture leaves through its `door` (checks, mark, signature); so do those of the API and page.
 """
 
+import difflib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, get_args
@@ -171,6 +172,7 @@ class Imagen:
         self, prompts: Sequence[str], source: Source | None, **options: Unpack[SamplingOptions]
     ) -> Output:
         """Draw each prompt with each seed, a batch at a time; what is refused is not drawn."""
+        check_options(options)
         kind, transparent = options.get("output_type", "pil"), options.get("transparent", False)
         check_output(kind)
         if transparent and kind != "pil":
@@ -242,6 +244,15 @@ class Imagen:
                 on_step(progress)
 
         return report
+
+
+def check_options(names: Iterable[str]) -> None:
+    """TypeError for an option that there is not, naming the nearest, or all."""
+    known = SamplingOptions.__annotations__
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1) or known
+            raise TypeError(f"there is no option {name}: did you mean {', '.join(near)}?")
 
 
 def check_output(output_type: str) -> None:

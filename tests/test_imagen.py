@@ -113,6 +113,15 @@ def test_latents_are_the_first_noise(imagen: Imagen, monkeypatch: pytest.MonkeyP
         torch.testing.assert_close(ours, theirs, atol=1 / 255 + 1e-6, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("name", "near"), [("guidence_scale", "guidance_scale"), ("n", "seed, num_images_per_prompt")]
+)
+def test_an_option_that_there_is_not_is_refused(imagen: Imagen, name: str, near: str) -> None:
+    for made in (imagen, imagen.upscale):
+        with pytest.raises(TypeError, match=f"no option {name}: did you mean {near}"):
+            made("fox" if made is imagen else Image.new("RGB", (16, 16)), **{name: 2})
+
+
 def test_latents_are_not_for_what_is_made_from_a_picture(imagen: Imagen) -> None:
     picture = Image.new("RGB", (16, 16), "red")
     noise = PictureNoise([0], 0, torch.device("cpu")).draw(3, 16, 16)

@@ -21,7 +21,7 @@ from openimagen.data.sample import Sample, clean_captions
 from openimagen.data.source import open_source
 
 KINDS = "a .txt, .csv, .tsv or .jsonl of prompts, or captioned pictures"
-TEXT_KEYS, CATEGORY_KEYS = ("prompt", "text", "caption"), ("category", "tag")
+TEXT_KEYS, CATEGORY_KEYS = ("prompt", "prompts", "text", "caption"), ("category", "tag")
 CONTENT_KEYS = ("include", "exclude")
 
 

@@ -53,6 +53,11 @@ def test_a_table_as_drawbench_is(tmp_path: Path, end: str, encoding: str) -> Non
     ]
 
 
+def test_the_heads_of_drawbench_s_public_copies_are_known(tmp_path: Path) -> None:
+    rows = "Prompts,Category\nA red car.,Colors\n"
+    assert read_prompts(write(tmp_path / "drawbench.csv", rows)) == [Prompt("A red car.", "Colors")]
+
+
 def test_a_table_as_partiprompts_is(tmp_path: Path) -> None:
     """Quotes are letters, balanced or not: no line runs into the next."""
     rows = 'Prompt\tCategory\tChallenge\tNote\n"a boat at sea\tArts\tBasic\t\n"hi" said\tWorld\tB\n'
