@@ -6,9 +6,10 @@ const TYPES = ["image/png", "image/jpeg", "image/webp"];
 const MOST = 20e6; // bytes
 
 export class Dropzone {
-  // `taken(file)`: a picture was given; what it throws is shown as words.
-  constructor(root, { label, taken }) {
+  // `taken(file)`: a picture was given; what it throws is shown as words. `refused()`: it, or the file, was none.
+  constructor(root, { label, taken, refused }) {
     this.taken = taken;
+    this.refused = refused;
     this.input = make("input", { type: "file", accept: TYPES.join(","), className: "unseen", "aria-label": label });
     this.said = make("span", { className: "drop-said", role: "alert" });
     this.element = make("label", { className: "dropzone" }, this.input, icon("picture"),
@@ -32,6 +33,7 @@ export class Dropzone {
       if (file.size > MOST) throw new Error(`That picture has more than ${MOST / 1e6} MB.`);
       await this.taken(file);
     } catch (error) {
+      this.refused?.();
       this.said.textContent = error.name === "InvalidStateError" || error.name === "EncodingError" ? "That picture cannot be read." : error.message;
     }
   }

@@ -14,7 +14,7 @@ const CREDENTIALS = {
 
 export class Verify {
   constructor() {
-    this.drop = new Dropzone(find("verify-drop"), { label: "Verify a picture", taken: (file) => this.take(file) });
+    this.drop = new Dropzone(find("verify-drop"), { label: "Verify a picture", taken: (file) => this.take(file), refused: hide });
   }
 
   async take(file) {
@@ -24,17 +24,17 @@ export class Verify {
     result.replaceChildren(make("p", { className: "hint", text: "Reading …" }));
     const form = new FormData();
     form.append("image", file, file.name ?? "picture");
-    try {
-      const answer = await ask("v1/images/verify", { method: "POST", form });
-      const { watermark, credentials } = await answer.json();
-      const picture = make("img", { alt: "The picture looked at" });
-      see(picture, file);
-      result.replaceChildren(picture, make("div", { className: "findings" }, marked(watermark), signed(credentials)));
-    } catch (trouble) {
-      result.hidden = true;
-      throw trouble;
-    }
+    const answer = await ask("v1/images/verify", { method: "POST", form });
+    const { watermark, credentials } = await answer.json();
+    const picture = make("img", { alt: "The picture looked at" });
+    see(picture, file);
+    result.replaceChildren(picture, make("div", { className: "findings" }, marked(watermark), signed(credentials)));
   }
+}
+
+// Nothing that was said of another picture stays beside a refusal.
+function hide() {
+  find("verify-result").hidden = true;
 }
 
 function finding(kind, title, words, rows = []) {
