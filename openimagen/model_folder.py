@@ -77,7 +77,7 @@ def _left_in(folder: Path, stages: Sequence[str]) -> set[str]:
     """Files as saving these stages makes them, finished or not."""
     hashed = "-" + 8 * "[0-9a-f]" + ".safetensors"
     patterns = [glob.escape(name) + hashed for name in stages if _is_plain(f"{name}.safetensors")]
-    patterns += [f".{pattern}.*.partial" for pattern in patterns]
+    patterns += [f".{pattern}.*.partial" for pattern in (*patterns, "model.json")]
     return {path.name for pattern in patterns for path in folder.glob(pattern)}
 
 

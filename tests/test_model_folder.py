@@ -181,7 +181,8 @@ def test_what_a_save_cut_short_left_goes_with_the_next(
     mine = {"sr32-mine.safetensors", "mine-01234567.safetensors"}
     for name in mine:
         (tiny_folder / name).touch()
-    (tiny_folder / ".sr32-01234567.safetensors.0a1b2c3d.partial").touch()  # of one that was killed
+    for file in ("sr32-01234567.safetensors", "model.json"):
+        (tiny_folder / f".{file}.0a1b2c3d.partial").touch()  # of one that was killed
     change_weights(tiny)
     with monkeypatch.context() as patch, pytest.raises(OSError, match="disk full"):
         patch.setattr(Path, act, cut_short)

@@ -250,6 +250,8 @@ def begin(recipe: Recipe, out: Path, given: Sequence[Stage]) -> None:
         shutil.rmtree(first, ignore_errors=True)
         if given:
             export(recipe, given, first)
+    for left in out.glob(".*.partial"):  # of a run that was killed
+        left.unlink(missing_ok=True)
     write_whole(config, recipe.model_dump_json(indent=1) + "\n")
     if (first / "export").exists():
         (first / "export").rename(out / "export")

@@ -33,7 +33,10 @@ def test_a_run_goes_on_to_the_bit_and_reports_its_icons(
     first = override(illustrated, ["train.base.images=12", "train.base.cooldown=0"])
     rest = override(illustrated, ["train.base.cooldown=0"])
     train(first, icons, tmp_path / "parts", stage="base", device="cpu")
+    killed = tmp_path / "parts/.config.json.0a1b2c3d.partial"
+    killed.touch()
     train(rest, icons, tmp_path / "parts", stage="base", device="cpu", resume=True)
+    assert not killed.exists()
     train(rest, icons, tmp_path / "at-once", stage="base", device="cpu")
     assert losses(tmp_path / "parts") == losses(tmp_path / "at-once")
     report = json.loads((tmp_path / "whole/data_report.json").read_text())
