@@ -9,13 +9,14 @@ from itertools import pairwise
 import pytest
 import torch
 from PIL import Image
+from stories import endings, same, story, told
 
 from openimagen.cascade import Cascade
 from openimagen.door import Door, Refused, Safety
 from openimagen.imagen import Imagen
 from openimagen.serve import engine as engine_module
 from openimagen.serve.engine import Engine
-from openimagen.serve.orders import Busy, Event, Failed, Finished, Order, Preview, Queued, Source
+from openimagen.serve.orders import Busy, Event, Finished, Order, Preview, Queued, Source
 from openimagen.serve.ticket import Ticket
 
 PLAIN = Safety(watermark=False, credentials=False, picture_filter=False)
@@ -32,34 +33,6 @@ def engine(imagen: Imagen) -> Iterator[Engine]:
     engine.start()
     yield engine
     engine.stop()
-
-
-async def story(ticket: Ticket) -> list[Event]:
-    return [event async for event in ticket]
-
-
-def told(*tickets: Ticket) -> list[list[Event]]:
-    """All events of tickets that are read at the same time."""
-
-    async def read() -> list[list[Event]]:
-        return await asyncio.wait_for(asyncio.gather(*map(story, tickets)), 60)
-
-    return asyncio.run(read())
-
-
-def endings(events: list[Event]) -> dict[int, Image.Image | str | None]:
-    ends: dict[int, Image.Image | str | None] = {}
-    for event in events:
-        if isinstance(event, Finished):
-            ends[event.number] = event.image
-        if isinstance(event, Failed):
-            ends[event.number] = event.reason
-    return ends
-
-
-def same(one: object, other: Image.Image) -> bool:
-    assert isinstance(one, Image.Image)
-    return one.size == other.size and one.tobytes() == other.tobytes()
 
 
 class Hold:
