@@ -23,11 +23,13 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm, pad
 from torch.nn.utils.rnn import pad_sequence
 
+from openimagen.bert import Bert, rename_bert
 from openimagen.config import TextConfig
 from openimagen.encoder_files import find_encoder, load_tokenizer
 
 BATCH = 64  # captions that a GPU encodes together
-TOLD = 8  # captions that are named as too long
+TOLD = 8  # captions that are named as too long, or as unreadable
+UNKNOWN = ("[UNK]", "<unk>")  # what BERT's and T5's tokenizers put for what they do not know
 Device = str | torch.device
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -138,14 +140,15 @@ class TextEncoder:
     ) -> None:
         self.width, self.positions = network.width * max(1, len(layers)), network.positions
         self.max_tokens, self.layers = min(max_tokens, network.positions or max_tokens), layers
-        self.identity = identity_of(name, layers, self.max_tokens)
+        self.name, self.identity = name, identity_of(name, layers, self.max_tokens)
         special = tokenizer.num_special_tokens_to_add(False)
         if self.max_tokens <= special:
             raise ValueError(f"max_tokens must be over {special}: {name} adds as many itself")
         tokenizer.no_padding()
         tokenizer.enable_truncation(self.max_tokens)
         self._tokenizer, self._network = tokenizer, network
-        self._told = 0  # captions that were cut, as the caller was told
+        self._unknown = {tokenizer.token_to_id(token) for token in UNKNOWN} - {None}
+        self._told = 0  # captions that are not read as they are, as the caller was told
         network.module.eval().requires_grad_(False)  # so calls build no graph
         weight = next(network.module.parameters())
         self.device, self.dtype = weight.device, weight.dtype
@@ -173,8 +176,8 @@ class TextEncoder:
         """Embed captions, as long as the longest of them. ValueError if there are none.
 
         A row depends on its caption alone, but for the last bits: a batch of another shape may be
-        summed in another order. A caption over `max_tokens` is cut, with a warning for the first
-        few.
+        summed in another order. A caption over `max_tokens` is cut, and what the tokenizer does not
+        know is read as nothing in particular, with a warning for the first few.
         """
         ids, mask = self._tokenize(as_captions(captions))
         states = self._network.states(ids, mask)
@@ -193,13 +196,20 @@ class TextEncoder:
         valid = [c.encode("utf-8", "replace").decode() for c in captions]  # no half emoji
         encodings = self._tokenizer.encode_batch(valid)
         for caption, encoding in zip(valid, encodings, strict=True):
-            if encoding.overflowing and self._told < TOLD:
-                self._told += 1
-                start = " ".join(caption[:40].split()) + "..."
-                more = "; others that are will not be named" if self._told == TOLD else ""
-                warnings.warn(f'cut to {self.max_tokens} tokens: "{start}"{more}', stacklevel=3)
+            start = " ".join(caption[:40].split())
+            if encoding.overflowing:
+                self._tell(f'cut to {self.max_tokens} tokens: "{start}..."')
+            spans = zip(encoding.ids, encoding.offsets, strict=True)
+            if unread := [caption[slice(*span)] for id, span in spans if id in self._unknown]:
+                self._tell(f'{self.name} has no token for {"".join(unread)} in "{start}"')
         ids, mask = stack_rows([torch.tensor(encoding.ids) for encoding in encodings])
         return ids.to(self.device), mask.to(self.device)  # any id will do where the mask is false
+
+    def _tell(self, what: str) -> None:
+        if self._told < TOLD:
+            self._told += 1
+            more = "; other such texts will not be named" if self._told == TOLD else ""
+            warnings.warn(what + more, stacklevel=4)
 
 
 # --- the families ---------------------------------------------------------------------------------
@@ -274,63 +284,6 @@ FAMILIES: dict[str, Callable[[Path, torch.dtype], Network]] = {
     "clip_text_model": _load_clip,
     "bert": _load_bert,
 }
-
-
-class Bert(nn.Module):
-    """BERT's encoder. Its layer is torch's own, only the weights go by other names."""
-
-    def __init__(self, config: dict[str, Any]) -> None:
-        super().__init__()
-        width, eps = config["hidden_size"], config["layer_norm_eps"]
-        hidden, heads = config["intermediate_size"], config["num_attention_heads"]
-        self.words = nn.Parameter(torch.empty(config["vocab_size"], width))
-        self.positions = nn.Parameter(torch.empty(config["max_position_embeddings"], width))
-        self.types = nn.Parameter(torch.empty(config["type_vocab_size"], width))
-        self.norm = nn.LayerNorm(width, eps)
-        self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(width, heads, hidden, 0.0, "gelu", eps, batch_first=True)
-            for _ in range(config["num_hidden_layers"])
-        )
-
-    def forward(self, ids: Int[Tensor, "b n"], mask: Bool[Tensor, "b n"]) -> list[Tensor]:
-        """States [b n d] of every layer, the embedding first."""
-        words = self.words[ids] + self.positions[: ids.shape[1]] + self.types[0]  # [b n d]
-        states = [self.norm(words)]
-        for layer in self.layers:
-            states.append(layer(states[-1], src_key_padding_mask=~mask))
-        return states
-
-
-BERT_NAMES = {  # of published weights -> of `Bert`'s, replaced in this order
-    "bert.": "",
-    "embeddings.word_embeddings.weight": "words",
-    "embeddings.position_embeddings.weight": "positions",
-    "embeddings.token_type_embeddings.weight": "types",
-    "embeddings.LayerNorm": "norm",
-    "encoder.layer.": "layers.",
-    "attention.output.dense": "self_attn.out_proj",
-    "attention.output.LayerNorm": "norm1",
-    "intermediate.dense": "linear1",
-    "output.dense": "linear2",
-    "output.LayerNorm": "norm2",
-    "gamma": "weight",  # of the first BERTs, from TensorFlow
-    "beta": "bias",
-}
-
-
-def rename_bert(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Published weights under the names of `Bert`, whose q, k and v are one matrix."""
-    ours = {}
-    for name, weight in weights.items():
-        for old, new in BERT_NAMES.items():
-            name = name.replace(old, new)
-        ours[name] = weight
-    for name in [name for name in ours if ".attention.self.query." in name]:
-        parts = [name.replace("query", part) for part in ("query", "key", "value")]
-        if all(part in ours for part in parts):
-            whole = name.replace("attention.self.query.", "self_attn.in_proj_")
-            ours[whole] = torch.cat([ours[part] for part in parts])
-    return ours
 
 
 # --- the cache ------------------------------------------------------------------------------------

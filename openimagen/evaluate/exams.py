@@ -15,7 +15,7 @@ from openimagen.evaluate.alignment import Alignment, Judge, Score
 from openimagen.evaluate.composition import Composition, prompt_of, scene_of
 from openimagen.evaluate.features import EffLite2
 from openimagen.evaluate.prompts import Prompt
-from openimagen.evaluate.retrieval import Prototypes, choose_names, named_pictures
+from openimagen.evaluate.retrieval import Gallery, Prototypes, choose_names, named_pictures
 from openimagen.evaluate.sheet import Cell
 from openimagen.progress import Advance, Watch, unwatched
 
@@ -76,38 +76,25 @@ def load_exams(
             "nothing to measure with: give --prototypes FOLDER, --scenes FOLDER or --clip WEIGHTS"
         )
     exams = list[Exam]()
+    real = named_pictures(ceiling) if ceiling and (prototypes or clip) else None
     if prototypes is not None:
-        chosen = prompts or _chosen(prototypes, ceiling, names, seed)
-        measure = _prototypes(
-            prototypes, ceiling, None if whole_gallery else chosen, side, device, watch
-        )
+        gallery = named_pictures(prototypes)
+        chosen = prompts or [
+            Prompt(name) for name in choose_names(gallery, real or gallery, names, seed)
+        ]
+        if not whole_gallery:
+            asked = dict.fromkeys(prompt.text for prompt in chosen)
+            gallery = {name: gallery[name] for name in asked if name in gallery}
+        measure = Prototypes(gallery, EffLite2(device), real, side, watch)
         exams.append(Exam("retrieval", measure, list(chosen)))
     if scenes is not None:
         exams.append(_composition(scenes, ceiling, prompts, seed, side))
     if clip is not None:
-        asked = prompts or [prompt for exam in exams for prompt in exam.prompts]
-        exams.append(_clip(clip, ceiling, asked, side, device))
+        texts = prompts or [prompt for exam in exams for prompt in exam.prompts]
+        exams.append(_clip(clip, real, texts, side, device))
     for exam in exams:
         exam.alignment.check(exam.prompts)
     return exams
-
-
-def _chosen(gallery: Path, ceiling: Path | None, count: int, seed: int) -> list[Prompt]:
-    shown = named_pictures(gallery)
-    real = named_pictures(ceiling) if ceiling else shown
-    return [Prompt(name) for name in choose_names(shown, real, count, seed)]
-
-
-def _prototypes(
-    gallery: Path, ceiling: Path | None, asked: Sequence[Prompt] | None, side: int | None,
-    device: torch.device | str, watch: Watch,
-) -> Prototypes:  # fmt: skip
-    shown = named_pictures(gallery)
-    if asked is not None:
-        names = dict.fromkeys(prompt.text for prompt in asked)
-        shown = {name: shown[name] for name in names if name in shown}
-    real = named_pictures(ceiling) if ceiling else None
-    return Prototypes(shown, EffLite2(device), real, side, watch)
 
 
 def _composition(
@@ -132,14 +119,13 @@ def _composition(
 
 
 def _clip(
-    name: str, ceiling: Path | None, prompts: Sequence[Prompt], side: int | None,
+    name: str, real: Gallery | None, prompts: Sequence[Prompt], side: int | None,
     device: torch.device | str,
 ) -> Exam:  # fmt: skip
     from openimagen.evaluate.clip_score import ClipScore, load_whole_clip
 
     if not prompts:
         raise ValueError("--clip needs texts: give --prompts FILE")
-    real = named_pictures(ceiling) if ceiling else None
     return Exam("clip", ClipScore(load_whole_clip(name, device), real, side), list(prompts))
 
 

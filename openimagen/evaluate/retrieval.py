@@ -4,8 +4,11 @@ An alignment score that works offline, without CLIP. Real pictures of one style 
 those of another, looked up in the same gallery, are the ceiling to read a model's score against.
 """
 
+import os
 import random
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -231,11 +234,32 @@ class Prototypes(Judge):
 
 
 def named_pictures(folder: Path) -> dict[str, list[Path]]:
-    """Plain name, which is the first caption -> pictures of it. ValueError if there are none."""
-    found: dict[str, list[Path]] = {}
-    for picture in read_folder(folder).pairs:
-        found.setdefault(picture.captions[0], []).append(picture.path)
+    """Plain name, which is the first caption -> pictures of it.
+
+    What cannot be decoded is left out, with one warning. ValueError if there is none that can.
+    """
+    pairs, found = read_folder(folder).pairs, dict[str, list[Path]]()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow works without the GIL
+        faults = list(pool.map(_fault_of, [pair.path for pair in pairs]))
+    broken = [fault for fault in faults if fault is not None]
+    if len(broken) == len(pairs):
+        raise ValueError(f"no picture in {folder} can be read ({broken[0]}): give pictures")
+    if broken:
+        more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
+        warnings.warn(f"left out, for it cannot be read: {broken[0]}{more}", stacklevel=2)
+    for pair, fault in zip(pairs, faults, strict=True):
+        if fault is None:
+            found.setdefault(pair.captions[0], []).append(pair.path)
     return found
+
+
+def _fault_of(path: Path) -> str | None:
+    """Why a picture cannot be decoded, None if it can."""
+    try:
+        load(path)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def choose_names(

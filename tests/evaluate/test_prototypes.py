@@ -144,3 +144,16 @@ def shuffle(names: list[str], share: float) -> list[str]:
     for place, source in zip(moved, moved[1:] + moved[:1], strict=True):
         given[place] = names[source]
     return given
+
+
+def test_a_picture_that_cannot_be_read_is_left_out_and_told(tmp_path: Path) -> None:
+    """As everywhere else where pictures are read: one bad file in a folder ends nothing."""
+    folder = write_style(tmp_path / "flat", "flat", names=THINGS[:3])
+    first, second, third = (folder / f"{name.replace(' ', '-')}.png" for name in THINGS[:3])
+    first.write_bytes(first.read_bytes()[:200])
+    second.write_text("no picture")
+    with pytest.warns(UserWarning, match=r"cannot be read: .*\.png: .*, and 1 more$"):
+        assert named_pictures(folder) == {THINGS[2]: [third]}
+    third.write_bytes(b"")
+    with pytest.raises(ValueError, match="no picture in .*flat can be read"):
+        named_pictures(folder)

@@ -177,13 +177,22 @@ def test_a_long_caption_is_cut_with_a_warning(family: str, tiny: Callable[[str],
     assert_same(result, *transformers_says(tiny(family), family, CAPTIONS, 6))  # ends are kept
 
 
+def test_what_the_tokenizer_does_not_know_is_told(tiny: Callable[[str], Path]) -> None:
+    """An emoji is read as any other would be, and drawn as a blob: who asked for it should know."""
+    encoder = load(tiny("bert"))
+    with pytest.warns(UserWarning) as told:
+        encoder(["a red cat", "a 🦄 runs over 🍎"])
+    (warning,) = [str(each.message) for each in told]
+    assert warning.endswith('has no token for 🦄🍎 in "a 🦄 runs over 🍎"')
+
+
 def test_not_every_long_caption_of_millions_is_named(tiny: Callable[[str], Path]) -> None:
     encoder = load(tiny("bert"), max_tokens=5)
     captions = ["a red cat " * number for number in range(2, 20)]
     with pytest.warns(UserWarning, match="cut to 5 tokens") as told:
         encoder(captions)
     assert len(told) == TOLD
-    said = [str(each.message).endswith("others that are will not be named") for each in told]
+    said = [str(each.message).endswith("other such texts will not be named") for each in told]
     assert said == [False] * (TOLD - 1) + [True]
     assert encoder(captions).mask.sum(1).tolist() == [5] * len(captions)  # a warning is an error
 
