@@ -67,7 +67,13 @@ class Source:
     task: Literal["edit", "upscale"] = "edit"
 
     def __post_init__(self) -> None:
-        """ValueError for a strength out of range, or a mask of another size, or of nothing."""
+        """ValueError for a strength out of range, or a mask of another size, or of nothing.
+
+        TypeError for what is no picture.
+        """
+        for given in (self.picture, self.mask or self.picture):
+            if not isinstance(given, Image.Image):
+                raise TypeError(f"{given!r:.60} is no picture: give PIL.Image.open(FILE)")
         if self.strength is not None and not 0 < self.strength <= 1:
             raise ValueError(f"strength is {self.strength}: from over 0 (keep) to 1 (redraw)")
         if self.mask is not None and self.mask.size != self.picture.size:

@@ -7,6 +7,7 @@ import difflib
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, get_args
 
@@ -92,14 +93,24 @@ class Output:
             picture = passed.pictures.get(name)
             images.append(None if picture is None else as_output(picture, kind))
 
-    def save(self, path: str | Path, number: int = 0) -> None:
+    def save(self, path: str | Path, number: int | None = None) -> None:
         """Write a picture, PIL's, with its content credentials, as its suffix says.
 
-        Raises ValueError for one that was withheld, or an unknown suffix.
+        Of several, without a `number`, each is written: apple.png, apple-2.png, apple-3.png ...
+        Raises ValueError for one that was withheld, once the others are written, or an unknown
+        suffix.
         """
-        if (image := self.images[number]) is None:
-            raise ValueError(f"there is no picture: {self.flagged[number]}")
-        Path(path).write_bytes(self.door.encode(image, format_of(Path(path)), edited=self.edited))
+        path, withheld = Path(path), list[str]()
+        format = format_of(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for each in range(len(self)) if number is None else [number]:
+            if (image := self.images[each]) is None:
+                withheld.append(f"there is no picture {each}: {self.flagged[each]}")
+                continue
+            file = path.with_stem(f"{path.stem}-{each + 1}") if number is None and each else path
+            file.write_bytes(self.door.encode(image, format, edited=self.edited))
+        if withheld:
+            raise ValueError("; ".join(withheld))
 
 
 class Imagen:
@@ -269,8 +280,11 @@ def check_latents(latents: Tensor, count: int, side: int) -> None:
 
 
 def check_prompts(prompt: str | Sequence[str]) -> list[str]:
-    """One or more prompts as a list. ValueError for none, or an empty one."""
-    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+    """One or more prompts as a list. TypeError for no text, ValueError for none or an empty one."""
+    prompts = [prompt] if isinstance(prompt, str) else prompt
+    if not isinstance(prompts, Sequence) or not all(isinstance(text, str) for text in prompts):
+        raise TypeError(f"a prompt is text, or a list of texts, not {prompt!r:.60}")
+    prompts = list(prompts)
     if not prompts or not all(text.strip() for text in prompts):
         raise ValueError('the prompt is empty: say what to draw, as in "a red apple"')
     return prompts
@@ -285,7 +299,10 @@ def choose_seeds(
     if seed is None:
         device = "cpu" if generator is None else generator.device
         seed = int(torch.randint(2**31, (), generator=generator, device=device))
-    seeds = list(seed) if isinstance(seed, Sequence) else [seed + n for n in range(count)]
+    given = seed if isinstance(seed, Sequence) else [seed]
+    if isinstance(seed, str) or not all(isinstance(number, Integral) for number in given):
+        raise TypeError(f"a seed is a whole number, or a list of them, not {seed!r:.60}")
+    seeds = list(given) if isinstance(seed, Sequence) else [seed + n for n in range(count)]
     if len(seeds) != count:
         raise ValueError(f"{len(seeds)} seeds for {count} pictures of a prompt: give as many")
     if not all(0 <= number <= MAX_SEED for number in seeds):

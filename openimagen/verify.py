@@ -72,7 +72,8 @@ def verify(source: Path | bytes, anchors: Path | None = None, models: Iterable[s
     except ValueError as error:
         if found := verify_unreadable(data, str(error), anchors):
             return found
-        raise
+        named = f"{source}: {error}" if isinstance(source, Path) else str(error)
+        raise ValueError(named) from error
     mark = watermark.read(image)
     names = [*models, *model_folder.embedded_models()]
     known = {watermark.model_number(name): name for name in names}

@@ -148,7 +148,7 @@ def upscale(
     image: Source,
     prompt: Annotated[str, typer.Option(help="What is on it, if that helps.")] = "",
     model: Model = "emoji",
-    seed: FirstSeed = 0,
+    seed: Annotated[int, typer.Option(help="Same seed, same picture.")] = 0,
     size: Size = None,
     steps: Steps = None,
     out: Out = Path("."),

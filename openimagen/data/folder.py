@@ -71,7 +71,7 @@ def list_folder(path: Path) -> Pictures:
     for row in _rows(files, root):
         where = row.source
         try:
-            if isinstance(row.text, OSError):
+            if isinstance(row.text, OSError | ValueError):
                 raise row.text
             picture = _picture(row, root)
             where = _name(picture, root)
@@ -112,7 +112,7 @@ def _name(file: Path, root: Path) -> str:
 class Row:
     """Captions for a picture, unchecked; `file_name` is relative to `folder`.
 
-    `text` is an OSError where it could not be read.
+    `text` is an error where it could not be read.
     """
 
     source: str
@@ -146,14 +146,18 @@ def _read(file: Path) -> str | OSError:
 
 
 def _lines(metadata: Path) -> Iterator[tuple[int, object]]:
-    """Line number and content of each entry; None for one that makes no sense."""
+    """Line number and content of each entry, or the error of one that cannot be read."""
     text = _read(metadata)
     if isinstance(text, OSError):
         yield 1, text
         return
     lines = text.split("\n")
     if metadata.suffix == ".jsonl":
-        yield from ((number, json_of(line)) for number, line in enumerate(lines, 1) if line.strip())
+        broken = ValueError('is no JSON object: write {"file_name": ..., "text": ...}')
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                content = json_of(line)
+                yield number, content if isinstance(content, dict) else broken
         return
     reader = csv.DictReader(f"{line}\n" for line in lines)
     while True:  # past an error in one entry

@@ -66,6 +66,15 @@ Prompt = Annotated[
     Field(max_length=LONGEST, description="What to draw."),
     AfterValidator(without_blank),
 ]
+
+
+def not_empty(prompt: str) -> str:
+    """The prompt of a picture from words alone."""
+    if not prompt:
+        raise ValueError('say what to draw, as in "a red apple"')
+    return prompt
+
+
 Negative = Annotated[str, Field(max_length=LONGEST, description="What to steer away from.")] | None
 Strength = (
     Annotated[
@@ -141,7 +150,11 @@ class ImageRequest(BaseModel):
 class Generation(ImageRequest):
     """A picture from words."""
 
-    prompt: Annotated[Prompt, Field(min_length=1, json_schema_extra={"pattern": r"\S"})]
+    prompt: Annotated[
+        Prompt,
+        AfterValidator(not_empty),
+        Field(json_schema_extra={"minLength": 1, "pattern": r"\S"}),
+    ]
     negative_prompt: Negative = None
 
 

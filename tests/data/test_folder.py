@@ -98,10 +98,10 @@ def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
         "metadata.jsonl:2": "leaves the folder",
         "metadata.jsonl:3": "does not exist: gone.png",
         "metadata.jsonl:5": "needs file_name and text",
-        "metadata.jsonl:6": "needs file_name and text",
+        "metadata.jsonl:6": "is no JSON object",
         "metadata.jsonl:7": "",
         "metadata.jsonl:8": "",
-        "metadata.jsonl:9": "needs file_name and text",
+        "metadata.jsonl:9": "is no JSON object",
     }
     assert set(pictures.faults) == set(reasons)
     for name, reason in reasons.items():

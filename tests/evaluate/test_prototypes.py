@@ -155,5 +155,5 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_told(tmp_path: Path) -> N
     with pytest.warns(UserWarning, match=r"cannot be read: .*\.png: .*, and 1 more$"):
         assert named_pictures(folder) == {THINGS[2]: [third]}
     third.write_bytes(b"")
-    with pytest.raises(ValueError, match="no picture in .*flat can be read"):
+    with pytest.raises(ValueError, match=r"no picture in .*flat can be read"):
         named_pictures(folder)
