@@ -1,7 +1,8 @@
 """Editing: the same cascade from another start, a picture of the user's instead of noise alone.
 
 Image-to-image takes the picture to some noise, z = sqrt(1 - s²) x + s eps, and restores it from
-there (Meng et al., 2022). Inpainting holds each estimate of x0 to the picture where it is known.
+there (Meng et al., 2022). Its strength is a time of the cosine schedule, s = sin(pi/2 strength), which
+spreads what sigma itself has crowded between 0.9 and 1. Inpainting holds each estimate of x0 to the picture where it is known.
 """
 
 import math
@@ -23,7 +24,7 @@ from openimagen.data.decode import load, load_rgba
 from openimagen.data.images import to_float, to_tensor
 from openimagen.diffusion import Denoiser, add_noise, sampling_log_snrs
 
-EDIT, FILL, VARY = 0.7, 1.0, 0.85  # strengths unless told: of edits, with a mask, of variations
+EDIT, FILL, VARY = 0.7, 1.0, 0.65  # strengths unless told: of edits, with a mask, of variations
 
 Picture = Float[Tensor, "3 s s"]
 Mask = Float[Tensor, "1 s s"]
@@ -34,12 +35,12 @@ class Known:
     """The picture that a drawing starts from.
 
     `picture`: in [-1, 1]. `mask`: 1 where to draw anew, 0 where it is known; None, all of it is
-    drawn anew. `strength`: sigma of the noise that it is taken to, in (0, 1].
+    drawn anew. `sigma`: of the noise that it is taken to, in (0, 1].
     """
 
     picture: Picture
     mask: Mask | None
-    strength: float
+    sigma: float
 
     def shrunk(self, side: int) -> "Known":
         """The same on another side; a pixel is drawn anew if any part of it is."""
@@ -49,16 +50,16 @@ class Known:
         mask = self.mask
         if mask is not None:
             mask = (interpolate(mask[None], size=2 * (side,), mode="area")[0] > 0).float()
-        return Known(picture[0].clamp(-1, 1), mask, self.strength)
+        return Known(picture[0].clamp(-1, 1), mask, self.sigma)
 
 
 @dataclass(frozen=True)
 class Source:
     """A picture of the user's that a new one is made from, of any shape.
 
-    `mask`: of the same size, white where to draw anew. `strength`: sigma of the noise that it is
-    taken to, in (0, 1]; None is 0.7, with a mask 1. `task`: "edit" starts from it, "upscale" draws
-    what the stages above it make of it.
+    `mask`: of the same size, white where to draw anew. `strength`: how much may change, in (0, 1];
+    None is 0.7, with a mask 1. `task`: "edit" starts from it, "upscale" draws what the stages above
+    it make of it.
     """
 
     picture: Image.Image
@@ -84,8 +85,8 @@ class Source:
 
     @property
     def sigma(self) -> float:
-        """The strength as told, or else the task's own."""
-        return self.strength or (EDIT if self.mask is None else FILL)
+        """Of the noise that it is taken to: by the strength as told, or else by the task's own."""
+        return math.sin(math.pi / 2 * (self.strength or (EDIT if self.mask is None else FILL)))
 
     def whole(self) -> Picture:
         """All of the picture, squared."""
@@ -124,17 +125,17 @@ def is_white(mask: Image.Image) -> Bool[np.ndarray, "h w"]:
     return np.array(mask.convert("L")) > 127
 
 
-def log_snr_of(strength: float) -> float:
-    """Where the forward process has sigma = strength: ln((1 - s²) / s²)."""
-    rest = 1 - strength**2
-    return math.log(rest) - 2 * math.log(strength) if rest > 0 else -math.inf
+def log_snr_of(sigma: float) -> float:
+    """Where the forward process has this sigma: ln((1 - s²) / s²)."""
+    rest = 1 - sigma**2
+    return math.log(rest) - 2 * math.log(sigma) if rest > 0 else -math.inf
 
 
-def ends_of(schedule: Schedule, strength: float) -> tuple[float, float]:
+def ends_of(schedule: Schedule, sigma: float) -> tuple[float, float]:
     """Log-SNRs that restoring walks between. ValueError for less noise than the schedule has."""
-    first, last = max(log_snr_of(strength), schedule.log_snr_min), schedule.log_snr_max
+    first, last = max(log_snr_of(sigma), schedule.log_snr_min), schedule.log_snr_max
     if first >= last:
-        raise ValueError(f"strength {strength} is less noise than the model knows: take more")
+        raise ValueError(f"sigma {sigma:.2g} is less noise than the model knows: take more strength")
     return first, last
 
 
@@ -148,7 +149,7 @@ class Start:
 
 
 def begin(cascade: Cascade, number: int, seeds: Sequence[int], knowns: Sequence[Known]) -> Start:
-    """How stage `number` starts from pictures of one strength, all masked or none.
+    """How stage `number` starts from pictures of one sigma, all masked or none.
 
     The noise is that of the seeds. Stages above the first have the picture below to go by, and
     draw from noise alone: taken to less noise they would keep what the first has painted over.
@@ -162,7 +163,7 @@ def begin(cascade: Cascade, number: int, seeds: Sequence[int], knowns: Sequence[
     if number > 0:
         return Start(wrap=wrap)
     schedule = stage.diffusion.schedule
-    ends = ends_of(schedule, here[0].strength)
+    ends = ends_of(schedule, here[0].sigma)
     first = sampling_log_snrs(schedule, 1, ends)[0]
     eps = PictureNoise(seeds, number, device).draw(3, side, side)
     z = add_noise(pictures, eps, first.to(device).expand(len(seeds)))

@@ -36,25 +36,29 @@ def half(width: int, height: int) -> Image.Image:
 # --- the start ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("strength", [0.1, 0.5, 0.7, 0.99])
-def test_strength_is_sigma_of_the_forward_process(tiny: Cascade, strength: float) -> None:
-    log_snr = torch.tensor(log_snr_of(strength), dtype=torch.float64)
-    assert math.isclose((-log_snr).sigmoid().sqrt().item(), strength, rel_tol=1e-9)
+@pytest.mark.parametrize(
+    ("strength", "sigma"), [(1 / 6, 0.258819), (1 / 3, 0.5), (1 / 2, 0.707107), (2 / 3, 0.866025)]
+)
+def test_strength_is_a_time_of_the_cosine_schedule(
+    tiny: Cascade, strength: float, sigma: float
+) -> None:
+    log_snr = torch.tensor(log_snr_of(sigma), dtype=torch.float64)
+    assert math.isclose((-log_snr).sigmoid().sqrt().item(), sigma, rel_tol=1e-9)
     source = Source(noise_picture(16, 16), strength=strength)
     known = source.known()
     assert known is not None
     start = begin(tiny, 0, [5], [known])
     eps = PictureNoise([5], 0, torch.device("cpu")).draw(3, 16, 16)
-    expected = math.sqrt(1 - strength**2) * known.picture + strength * eps
+    expected = math.sqrt(1 - sigma**2) * known.picture + sigma * eps
     assert start.latents is not None
     torch.testing.assert_close(start.latents, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_restoring_walks_from_the_strength_down(tiny: Cascade) -> None:
     seen: list[Progress] = []
-    drawing = prepare(tiny, "fox", 0, source=Source(noise_picture(16, 16), strength=0.6))
+    drawing = prepare(tiny, "fox", 0, source=Source(noise_picture(16, 16), strength=1 / 3))
     advance(tiny, [drawing], seen.append)
-    assert math.isclose(seen[0].log_snr, math.log(0.64 / 0.36), rel_tol=1e-5)
+    assert math.isclose(seen[0].log_snr, math.log(0.75 / 0.25), rel_tol=1e-5)
     assert len(seen) == tiny.stages[0].config.sampling.steps
     assert all(a.log_snr < b.log_snr for a, b in pairwise(seen))
     above: list[Progress] = []

@@ -98,7 +98,7 @@ def edit(
     ] = None,
     strength: Annotated[
         float | None,
-        typer.Option(help="Noise that the picture is taken to, up to 1; 0.7, with a mask 1."),
+        typer.Option(help="How much may change, up to 1; 0.7, with a mask 1."),
     ] = None,
     model: Model = "emoji",
     count: Count = 1,

@@ -78,7 +78,7 @@ def not_empty(prompt: str) -> str:
 Negative = Annotated[str, Field(max_length=LONGEST, description="What to steer away from.")] | None
 Strength = (
     Annotated[
-        float, Field(gt=0, le=1, allow_inf_nan=False, description="Sigma of the noise put on it.")
+        float, Field(gt=0, le=1, allow_inf_nan=False, description="How much may change.")
     ]
     | None
 )
@@ -169,7 +169,7 @@ class Edit(ImageRequest):
 class Variation(ImageRequest):
     """Another picture like a picture."""
 
-    strength: Strength = None  # 0.85
+    strength: Strength = None  # 0.65
 
 
 class Upscale(ImageRequest):

@@ -195,7 +195,7 @@ def test_several_images_give_n_pictures_each(
 
 @pytest.mark.parametrize(
     ("path", "strength", "task"),
-    [("edits", None, "edit"), ("variations", 0.85, "edit"), ("upscales", None, "upscale")],
+    [("edits", None, "edit"), ("variations", 0.65, "edit"), ("upscales", None, "upscale")],
 )
 def test_strength_is_the_task_s_own_unless_told(
     client: TestClient, engine: FakeEngine, path: str, strength: float | None, task: str

@@ -6,7 +6,7 @@ import { compare, wordsOf } from "./difference.js";
 import { find, make } from "./dom.js";
 import { Dropzone } from "./dropzone.js";
 import { Easel } from "./easel.js";
-import { alphaOf, dissolve, gaussian, logSnrOf, paint, pixelsOf } from "./noise.js";
+import { alphaOf, dissolve, gaussian, logSnrOf, paint, pixelsOf, strengthOf } from "./noise.js";
 import { Seed } from "./seed.js";
 
 const SIDE = 64;
@@ -90,7 +90,7 @@ export class Explain {
     if (!caption) return find("caption").focus();
     const side = this.model.sides[0];
     const restoring = (prompt) => new Commission("v1/images/edits", {
-      model: this.model.id, prompt, n: 1, size: `${side}x${side}`, seed: this.seed.value, strength: this.sigma,
+      model: this.model.id, prompt, n: 1, size: `${side}x${side}`, seed: this.seed.value, strength: strengthOf(this.sigma),
     }, { image: this.picture });
     find("imagined").hidden = true;
     const set = { kind: "explain", prompt: caption, form: { sigma: this.sigma, caption }, stages: this.model.upTo(side) };

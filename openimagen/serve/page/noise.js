@@ -30,6 +30,9 @@ export function gaussian(seed, count) {
 
 export const alphaOf = (sigma) => Math.sqrt(1 - sigma * sigma);
 
+// The API's word for it, a time of the cosine schedule: sigma = sin(pi/2 strength).
+export const strengthOf = (sigma) => Number((2 / Math.PI * Math.asin(sigma)).toFixed(4));
+
 export const logSnrOf = (sigma) => Math.log((1 - sigma * sigma) / (sigma * sigma));
 
 // Picture and noise, mixed.

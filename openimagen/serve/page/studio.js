@@ -18,7 +18,7 @@ import { Verify } from "./verify.js";
 import { Commission } from "./commission.js";
 
 const VIEWS = ["draw", "edit", "upscale", "explain", "verify"];
-const MORE = { number: 4, strength: 0.85 }; // of "more like this"
+const MORE = { number: 4, strength: 0.65 }; // of "more like this"
 
 let model;
 const shelf = new Shelf(find("shelf"), reopen);
