@@ -1,9 +1,9 @@
-# make image PROMPT="a pink elephant"   draw a picture
+# make image PROMPT="a green frog on a yellow background"   draw a picture
 # make test                                      lint, types, import floors, tests
 # Each sets itself up in .venv at its first run.
 
 PYTHON ?= python3.11
-PROMPT ?= a pink elephant
+PROMPT ?= a green frog on a yellow background
 SIZE ?= 1024
 SEED ?= 0
 BIN := .venv/bin

@@ -1,8 +1,9 @@
 """Editing: the same cascade from another start, a picture of the user's instead of noise alone.
 
 Image-to-image takes the picture to some noise, z = sqrt(1 - s²) x + s eps, and restores it from
-there (Meng et al., 2022). Its strength is a time of the cosine schedule, s = sin(pi/2 strength), which
-spreads what sigma itself has crowded between 0.9 and 1. Inpainting holds each estimate of x0 to the picture where it is known.
+there (Meng et al., 2022). Its strength is a time of the cosine schedule, s = sin(pi/2 strength),
+which spreads out what sigma itself has crowded between 0.9 and 1. Inpainting holds each estimate of
+x0 to the picture where it is known.
 """
 
 import math
@@ -135,7 +136,7 @@ def ends_of(schedule: Schedule, sigma: float) -> tuple[float, float]:
     """Log-SNRs that restoring walks between. ValueError for less noise than the schedule has."""
     first, last = max(log_snr_of(sigma), schedule.log_snr_min), schedule.log_snr_max
     if first >= last:
-        raise ValueError(f"sigma {sigma:.2g} is less noise than the model knows: take more strength")
+        raise ValueError("that is less noise than the model knows: take more strength")
     return first, last
 
 

@@ -160,7 +160,8 @@ class Imagen:
         picture's: exactly, but for the watermark, which is put on the whole of pictures from 256
         pixels on and changes a pixel by six levels of 255 at most. `strength`: how much may
         change, in (0, 1]; 0.7, with a mask 1, unless given. It is the time of the cosine schedule
-        that the picture is taken to: sigma = sin(pi/2 strength). Raises ValueError as a call does, and for a mask of another size.
+        that the picture is taken to, sigma = sin(pi/2 strength). Raises ValueError as a call does,
+        and for a mask of another size.
         """
         return self.draw([prompt], Source(picture, mask, strength), **options)
 

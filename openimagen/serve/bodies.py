@@ -77,9 +77,7 @@ def not_empty(prompt: str) -> str:
 
 Negative = Annotated[str, Field(max_length=LONGEST, description="What to steer away from.")] | None
 Strength = (
-    Annotated[
-        float, Field(gt=0, le=1, allow_inf_nan=False, description="How much may change.")
-    ]
+    Annotated[float, Field(gt=0, le=1, allow_inf_nan=False, description="How much may change.")]
     | None
 )
 IGNORED = "OpenAI's; accepted and ignored."
