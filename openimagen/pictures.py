@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,8 @@ def check_files(out: Path, trace: Path | None) -> None:
     if trace and trace.suffix.lower() not in FORMATS:
         raise ValueError(f"{trace}: the trace is written as {', '.join(FORMATS)}")
     suffix = out.suffix.lower()
-    if suffix not in FORMATS and suffix in Image.registered_extensions() and not out.is_dir():
+    other = suffix in Image.registered_extensions() or get_close_matches(suffix, FORMATS, 1, 0.7)
+    if suffix not in FORMATS and other and not out.is_dir():
         raise ValueError(f"{out}: pictures are written as {', '.join(FORMATS)}")
     folders = [out.parent if is_picture(out) else out, *([trace.parent] if trace else [])]
     for folder in folders:
@@ -220,10 +222,11 @@ def free_name(path: Path) -> Path:
 
 
 def describe_models() -> list[dict[str, Any]]:
-    """Name, sizes and licence of each embedded model."""
+    """Name, sizes, licence and card of each embedded model."""
     rows = []
     for name in model_folder.embedded_models():
-        contents = model_folder.read_model_file(model_folder.find_model(name))
-        sides = [stage.side for stage in contents.model.stages]
-        rows.append({"name": name, "sizes": sides, "licence": contents.model.licence})
+        folder = model_folder.find_model(name)
+        config = model_folder.read_model_file(folder).model
+        sides, card = [stage.side for stage in config.stages], str(folder / "MODEL_CARD.md")
+        rows.append({"name": name, "sizes": sides, "licence": config.licence, "card": card})
     return rows

@@ -181,6 +181,7 @@ def test_a_strip_says_as_much_as_its_picture(tiny_folder: Path, tmp_path: Path) 
     [
         (Request([" "]), "out", "the prompt is empty"),
         (Request(["fox"]), "fox.gif", "pictures are written as .png"),
+        (Request(["fox"]), "fox.pgn", "pictures are written as .png"),  # no folder of that name
         (Request(["fox"]), "tiny/model.json/deep", "nothing can be written in .*model.json"),
         (Request(["fox"]), "tiny/model.json", "nothing can be written in .*model.json"),
         (Request(["fox"], trace=Path("tiny/model.json/a.png")), "out", "nothing can be written"),
@@ -211,7 +212,9 @@ def test_a_wrong_request_leaves_nothing_behind(
 
 def test_embedded_models_are_described(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_folder, "EMBEDDED", tiny_folder.parent)
-    assert describe_models() == [{"name": "tiny", "sizes": [16, 32, 64], "licence": ""}]
+    card = str(tiny_folder / "MODEL_CARD.md")
+    (row,) = describe_models()
+    assert row == {"name": "tiny", "sizes": [16, 32, 64], "licence": "", "card": card}
 
 
 def test_a_transparent_picture_is_rgba_and_no_jpeg(

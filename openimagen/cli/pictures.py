@@ -254,4 +254,4 @@ def models(as_json: Json = False) -> None:
         typer.echo(json.dumps(rows, indent=1))
     for row in rows if not as_json else ():
         sizes = ", ".join(map(str, row["sizes"]))
-        typer.echo(f"{row['name']}  {sizes} pixels  {row['licence']}")
+        typer.echo(f"{row['name']}  {sizes} pixels  {row['licence']}  {row['card']}")
