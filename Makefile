@@ -15,7 +15,8 @@ image: .venv/.runtime
 image: export PROMPT := $(value PROMPT)
 
 test: .venv/.dev lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --ignore tests/serve
+	$(BIN)/python -m pytest tests/serve  # by itself: a browser and clients that wait
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 import torch
 from jaxtyping import Bool, Float, Int
 from safetensors.torch import load_file
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, pad
 from torch.nn.utils.rnn import pad_sequence
@@ -196,20 +196,22 @@ class TextEncoder:
         valid = [c.encode("utf-8", "replace").decode() for c in captions]  # no half emoji
         encodings = self._tokenizer.encode_batch(valid)
         for caption, encoding in zip(valid, encodings, strict=True):
-            start = " ".join(caption[:40].split())
-            if encoding.overflowing:
-                self._tell(f'cut to {self.max_tokens} tokens: "{start}..."')
-            spans = zip(encoding.ids, encoding.offsets, strict=True)
-            if unread := [caption[slice(*span)] for id, span in spans if id in self._unknown]:
-                self._tell(f'{self.name} has no token for {"".join(unread)} in "{start}"')
+            for what in self._misread(caption, encoding):
+                if self._told < TOLD:
+                    self._told += 1
+                    more = "; other such texts will not be named" if self._told == TOLD else ""
+                    warnings.warn(what + more, stacklevel=3)
         ids, mask = stack_rows([torch.tensor(encoding.ids) for encoding in encodings])
         return ids.to(self.device), mask.to(self.device)  # any id will do where the mask is false
 
-    def _tell(self, what: str) -> None:
-        if self._told < TOLD:
-            self._told += 1
-            more = "; other such texts will not be named" if self._told == TOLD else ""
-            warnings.warn(what + more, stacklevel=4)
+    def _misread(self, caption: str, encoding: Encoding) -> Iterator[str]:
+        """What of a caption is not read as it is."""
+        start = " ".join(caption[:40].split())
+        if encoding.overflowing:
+            yield f'cut to {self.max_tokens} tokens: "{start}..."'
+        spans = zip(encoding.ids, encoding.offsets, strict=True)
+        if unread := [caption[slice(*span)] for id, span in spans if id in self._unknown]:
+            yield f'{self.name} has no token for {"".join(unread)} in "{start}"'
 
 
 # --- the families ---------------------------------------------------------------------------------
