@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
@@ -35,6 +35,7 @@ ROOM = (
     4  # requests in one replica for each picture in its queue: those that wait, and those refused
 )
 LOOK = 0.2  # seconds between two looks at what a replica still has to do
+END, PATIENCE = "", 10.0  # the last line, which nobody logs; seconds that printing may go on
 QUIET = {"log_level": "WARNING", "enable_access_log": False}  # of Ray's own
 
 
@@ -129,21 +130,22 @@ def serve(config: ServeConfig, tell: Callable[[str], None]) -> None:
     with listen(config.host, config.port) as door:  # OSError for one that is taken
         config = config.model_copy(update={"port": door.getsockname()[1]})
     log_as_json()
-    try:
-        begin(config)
+    with contextlib.ExitStack() as ends:
+        ends.callback(ray.shutdown)
+        begin(config, ends)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # till now it was Ray's
         tell(f"serving {config.model} at {address(config, config.port)} until Ctrl-C")
         wait_and_end()
-    finally:
-        ray.shutdown()
 
 
-def begin(config: ServeConfig) -> None:
-    """Bring up Ray, its proxy and the replicas. OSError, in one line, for what does not come up."""
+def begin(config: ServeConfig, ends: contextlib.ExitStack) -> None:
+    """Bring up Ray, its proxy and the replicas, and leave to `ends` what is to end before Ray does.
+
+    OSError, in one line, for what does not come up.
+    """
     import ray
     from ray import serve
     from ray.exceptions import RayError
-    from ray.util.queue import Queue
 
     for name in ("ray", "ray.serve"):  # what they warn of is a line of JSON as ours are
         logger = logging.getLogger(name)
@@ -152,8 +154,7 @@ def begin(config: ServeConfig) -> None:
     http = {"host": config.host, "port": config.port}
     try:
         ray.init(log_to_driver=False, logging_level=logging.WARNING, configure_logging=False)
-        lines = Queue(actor_options={"num_cpus": 0})
-        threading.Thread(target=relay, args=(lines,), daemon=True).start()
+        lines = ends.enter_context(printed())
         serve.start(http_options=http, logging_config=QUIET)
         serve.run(application(config, lines=lines), name=NAME)
     except (RayError, RuntimeError, TimeoutError) as error:
@@ -161,15 +162,33 @@ def begin(config: ServeConfig) -> None:
         raise OSError(f"Ray did not come up, try again on a less busy machine: {why}") from None
 
 
+@contextlib.contextmanager
+def printed() -> Iterator["Queue"]:
+    """A queue for the replicas' lines, which are printed; what is in it at the end is, too.
+
+    Who asks Ray for a line once it is shut down has his process ended by it, with status 1.
+    """
+    from ray.exceptions import RayError
+    from ray.util.queue import Queue
+
+    lines = Queue(actor_options={"num_cpus": 0})
+    thread = threading.Thread(target=relay, args=(lines,), daemon=True)
+    thread.start()
+    try:
+        yield lines
+    finally:
+        with contextlib.suppress(RayError):
+            lines.put(END)
+        thread.join(PATIENCE)
+
+
 def relay(lines: "Queue") -> None:
-    """Print the replicas' lines, as long as there is a Ray."""
+    """Print lines until the END, or as long as there is a Ray."""
     from ray.exceptions import RayError
 
-    try:
-        while True:
-            print(lines.get(), file=sys.stderr, flush=True)
-    except RayError:
-        return
+    with contextlib.suppress(RayError):
+        while (line := lines.get()) != END:
+            print(line, file=sys.stderr, flush=True)
 
 
 def wait_and_end() -> None:

@@ -2,7 +2,9 @@
 
 import json
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -37,6 +39,32 @@ def test_sigterm_loses_no_accepted_request() -> None:
     assert "zebra" not in log
 
 
+def test_ray_is_shut_down_once_nobody_asks_it_for_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would end the process with status 1; by then every line is printed."""
+    lines, asking = SimpleQueue[str](), list[bool]()
+
+    def alive() -> bool:
+        return any(thread.name.endswith("(relay)") for thread in threading.enumerate())
+
+    monkeypatch.setattr(ray, "init", lambda **_: None)
+    monkeypatch.setattr(ray, "shutdown", lambda: asking.append(alive()))
+    monkeypatch.setattr("ray.util.queue.Queue", lambda **_: lines)
+    monkeypatch.setattr(serve, "start", lambda **_: asking.append(alive()))
+    monkeypatch.setattr(serve, "run", lambda *_, **__: None)
+    monkeypatch.setattr(on_ray, "application", lambda *_, **__: None)
+    monkeypatch.setattr(on_ray, "log_as_json", lambda: None)
+    monkeypatch.setattr(on_ray, "wait_and_end", lambda: [lines.put(f"line {n}") for n in range(9)])
+    usual = signal.getsignal(signal.SIGTERM)
+    try:
+        result = run("--ray", "--port", 0)
+    finally:
+        signal.signal(signal.SIGTERM, usual)
+    assert result.exit_code == 0 and asking == [True, False]
+    assert "line 8" in result.stderr + capsys.readouterr().err
+
+
 def data_of(answer: Any) -> list[dict[str, Any]]:  # noqa: ANN401
     return json.load(answer)["data"]
 
@@ -52,9 +80,9 @@ def test_a_proxy_that_does_not_come_up_is_one_line(monkeypatch: pytest.MonkeyPat
     def died(**options: object) -> None:
         raise RayError("The actor died.\n\tclass_name: ProxyActor\nIt never ran.")
 
-    for module, name in ((ray, "init"), (ray, "shutdown"), (on_ray, "relay")):
-        monkeypatch.setattr(module, name, lambda *_, **__: None)
-    monkeypatch.setattr("ray.util.queue.Queue", lambda **_: None)
+    for name in ("init", "shutdown"):
+        monkeypatch.setattr(ray, name, lambda *_, **__: None)
+    monkeypatch.setattr("ray.util.queue.Queue", lambda **_: SimpleQueue())
     monkeypatch.setattr(on_ray, "log_as_json", lambda: None)
     monkeypatch.setattr(serve, "start", died)
     result = run("--ray", "--port", 0)

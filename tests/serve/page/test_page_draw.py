@@ -230,4 +230,4 @@ def test_more_like_it(told: str, visit: MakeVisit) -> None:
     expect(page.locator("button.tile")).to_have_count(4)
     finished(page)
     page.locator("button.tile").last.click()
-    assert facts(page)["Strength"] == "0.85"
+    assert facts(page)["Strength"] == "0.65"
