@@ -11,16 +11,20 @@ CPU = torch.device("cpu")
 
 
 def test_free_memory_is_what_the_system_has_to_give() -> None:
-    """A tensor that is written to takes what there was, give or take what others do meanwhile."""
-    before = device.free_memory(CPU)
+    """A tensor that is written to takes what there was: in one of five tries, as others free some."""
     if not device.MEMINFO.exists():
-        assert before is None
+        assert device.free_memory(CPU) is None
         return
+    assert any(map(takes_a_gigabyte, range(5)))
+
+
+def takes_a_gigabyte(_: int) -> bool:
+    before = device.free_memory(CPU)
     assert before is not None and before > 2**28
-    taken = torch.ones(2**28)  # a gigabyte
+    taken = torch.ones(2**28)
     after = device.free_memory(CPU)
-    assert after is not None and before - after > 2**29
     del taken
+    return after is not None and 2**29 < before - after < 2**31
 
 
 @pytest.fixture
