@@ -11,7 +11,7 @@ CPU = torch.device("cpu")
 
 
 def test_free_memory_is_what_the_system_has_to_give() -> None:
-    """A tensor that is written to takes what there was: in one of five tries, as others do free."""
+    """A tensor that is written to takes what there was, in one of five tries: others free some."""
     if not device.MEMINFO.exists():
         assert device.free_memory(CPU) is None
         return
