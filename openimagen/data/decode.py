@@ -25,6 +25,15 @@ def load(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     return _decoded(source, max_pixels, _to_rgb)
 
 
+def fault_of(source: Path | bytes) -> str | None:
+    """Why `load` would refuse a picture; None if it decodes."""
+    try:
+        load(source)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 def load_rgba(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode a picture as RGBA, upright; ValueError as of `load`."""
     return _decoded(source, max_pixels, _to_rgba)

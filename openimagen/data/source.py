@@ -8,8 +8,8 @@ from itertools import product
 from pathlib import Path
 from typing import Literal
 
+from openimagen.data.decode import fault_of
 from openimagen.data.folder import Pictures, list_folder, list_pictures, visible_files
-from openimagen.data.images import load
 from openimagen.data.parquet import read_parquet
 from openimagen.data.sample import Fault, Item
 from openimagen.data.tar import read_tar
@@ -94,11 +94,8 @@ def _candidates(path: Path) -> Iterator[Source]:
 def _fault_of(item: Item) -> Fault | None:
     if isinstance(item, Fault):
         return item
-    try:
-        load(item.image)
-    except ValueError as error:
-        return Fault(item.name, str(error))
-    return None
+    reason = fault_of(item.image)
+    return None if reason is None else Fault(item.name, reason)
 
 
 def _shards(paths: Sequence[Path]) -> Shards:

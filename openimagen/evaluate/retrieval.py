@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from openimagen.data.decode import fault_of
 from openimagen.data.folder import read_folder
 from openimagen.data.images import load, square
 from openimagen.data.sheet import thumbnail
@@ -240,7 +241,7 @@ def named_pictures(folder: Path) -> dict[str, list[Path]]:
     """
     pairs, found = read_folder(folder).pairs, dict[str, list[Path]]()
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow works without the GIL
-        faults = list(pool.map(_fault_of, [pair.path for pair in pairs]))
+        faults = list(pool.map(fault_of, [pair.path for pair in pairs]))
     broken = [fault for fault in faults if fault is not None]
     if len(broken) == len(pairs):
         raise ValueError(f"no picture in {folder} can be read ({broken[0]}): give pictures")
@@ -251,15 +252,6 @@ def named_pictures(folder: Path) -> dict[str, list[Path]]:
         if fault is None:
             found.setdefault(pair.captions[0], []).append(pair.path)
     return found
-
-
-def _fault_of(path: Path) -> str | None:
-    """Why a picture cannot be decoded, None if it can."""
-    try:
-        load(path)
-    except ValueError as error:
-        return str(error)
-    return None
 
 
 def choose_names(
