@@ -24,6 +24,7 @@ from openimagen.drawing import Drawing, advance, prepare
 from openimagen.editing import VARY, Source
 
 BATCH = 8  # pictures drawn at once
+FAR = 2  # times a stage's own guidance: beyond, what static thresholding cuts comes apart
 MAX_SEED = 2**63 - 1
 
 OutputType = Literal["pil", "np", "pt"]
@@ -190,6 +191,7 @@ class Imagen:
         if transparent and kind != "pil":
             raise ValueError(f"transparent pictures are PIL's: leave output_type={kind} out")
         drawings = self._prepare(prompts, source, options)
+        self._doubt_guidance(drawings[0])
         asked = {drawing.prompt: drawing.sought for drawing in drawings}
         findings = {prompt: self.door.check_prompt(*texts) for prompt, texts in asked.items()}
         allowed = [drawing for drawing in drawings if findings[drawing.prompt] is None]
@@ -243,6 +245,17 @@ class Imagen:
             )
             for number, (prompt, seed) in enumerate(jobs)
         ]
+
+    def _doubt_guidance(self, drawing: Drawing) -> None:
+        """Warn of a weight that other models are used to (docs/experiments.md, the sweep)."""
+        for number, stage in self.cascade.adjusted(drawing.ahead, drawing.settings).items():
+            usual, asked = self.cascade.stages[number].config.sampling, stage.config.sampling
+            if asked.threshold != "dynamic" and asked.guidance > FAR * usual.guidance > FAR:
+                warnings.warn(
+                    f"guidance {asked.guidance:g} is far over the {usual.guidance:g} of "
+                    f"{stage.config.name}: pictures come apart; leave guidance out",
+                    stacklevel=4,
+                )
 
     def _reporter(self, options: SamplingOptions) -> OnStep | None:
         callback, on_step = options.get("callback_on_step_end"), options.get("on_step")

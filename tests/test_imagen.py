@@ -368,3 +368,19 @@ def test_raising_a_picture_is_the_upper_stages(imagen: Imagen) -> None:
     assert levels.mean() < 3  # the base's picture was rounded to 256 levels in between
     with pytest.raises(ValueError, match="has a side of 64 already"):
         imagen.upscale(drawn[0])
+
+
+def test_a_guidance_that_tears_pictures_apart_is_told(tiny: Cascade) -> None:
+    def model(threshold: str, usual: float) -> Imagen:
+        base, *rest = tiny.stages
+        sampling = base.config.sampling.model_copy(
+            update={"threshold": threshold, "guidance": usual}
+        )
+        config = base.config.model_copy(update={"sampling": sampling})
+        return Imagen(replace(tiny, stages=[replace(base, config=config), *rest]))
+
+    with pytest.warns(UserWarning, match="guidance 4.5 is far over the 2 of base"):
+        model("static", 2.0)("fox", seed=0, size=16, guidance_scale=4.5)
+    model("static", 2.0)("fox", seed=0, size=16, guidance_scale=4.0)
+    model("static", 1.0)("fox", seed=0, size=16, guidance_scale=4.5)
+    model("dynamic", 2.0)("fox", seed=0, size=16, guidance_scale=4.5)
