@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -145,18 +146,25 @@ def add_gradients(trainee: Trainee, noised: Noised, batch: int) -> Tensor:
     Returns this rank's losses by noise level, `noise_sums`. The gradient is of all ranks', who
     exchange theirs once, in the last part.
     """
-    train, ranks = trainee.train, parallel.ranks()
-    is_bf16 = train.precision == "bfloat16"
+    ranks = parallel.ranks()
     by_noise = torch.zeros(2, QUARTERS, device=trainee.device)
-    parts = min(train.accumulate, batch // ranks)  # as many on each rank
+    parts = min(trainee.train.accumulate, batch // ranks)  # as many on each rank
+    work = partial(back_propagate, trainee, ranks / batch)  # ranks' gradients are averaged
     for number in range(parts):
         part, is_last = noised.part(number, parts), number == parts - 1
         with parallel.exchanging(trainee.model, is_last):
-            with torch.autocast(trainee.device.type, torch.bfloat16, enabled=is_bf16):
-                losses = loss_of(trainee.model, trainee.config, part)
-            (losses.sum() * ranks / batch).backward()  # type: ignore[no-untyped-call]  # averaged
-        by_noise += noise_sums(losses.detach(), part.t)
+            losses = trainee.graph(work, part) if trainee.graph else work(part)
+        by_noise += noise_sums(losses, part.t)
     return by_noise
+
+
+def back_propagate(trainee: Trainee, weight: float, noised: Noised) -> Tensor:
+    """Add the gradient of `weight` times the sum of the losses; returns the losses."""
+    is_bf16 = trainee.train.precision == "bfloat16"
+    with torch.autocast(trainee.device.type, torch.bfloat16, enabled=is_bf16, cache_enabled=False):
+        losses = loss_of(trainee.model, trainee.config, noised)
+    (losses.sum() * weight).backward()  # type: ignore[no-untyped-call]
+    return losses.detach()
 
 
 # --- signals --------------------------------------------------------------------------------------

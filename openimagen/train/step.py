@@ -1,5 +1,6 @@
 """One training step, as the paper says it: noise the picture, drop some texts, ask the network."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -45,21 +46,30 @@ class Noised:
 
     def part(self, number: int, parts: int) -> "Noised":
         """The `number`-th of `parts` slices of the batch."""
+        return self.map(lambda tensor: tensor.tensor_split(parts)[number])
 
-        def cut(tensor: Tensor) -> Tensor:
-            return tensor.tensor_split(parts)[number]
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Noised":
+        """The same of every tensor."""
 
-        low, aug, keeps = self.lowres, self.aug_log_snr, self.keeps_pooled
+        def changed(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else change(tensor)
+
         return Noised(
-            cut(self.x),
-            cut(self.eps),
-            cut(self.t),
-            cut(self.log_snr),
-            TextEmbedding(cut(self.text.tokens), cut(self.text.mask)),
-            None if low is None else cut(low),
-            None if aug is None else cut(aug),
-            None if keeps is None else cut(keeps),
+            change(self.x),
+            change(self.eps),
+            change(self.t),
+            change(self.log_snr),
+            TextEmbedding(change(self.text.tokens), change(self.text.mask)),
+            changed(self.lowres),
+            changed(self.aug_log_snr),
+            changed(self.keeps_pooled),
         )
+
+    def tensors(self) -> list[Tensor]:
+        """All that there are, in the order of the fields."""
+        perhaps = (self.lowres, self.aug_log_snr, self.keeps_pooled)
+        there = [tensor for tensor in perhaps if tensor is not None]
+        return [self.x, self.eps, self.t, self.log_snr, *self.text, *there]
 
 
 def prepare(

@@ -16,6 +16,7 @@ from openimagen.config import StageConfig, TrainConfig
 from openimagen.train import checkpoint
 from openimagen.train.adafactor import Adafactor
 from openimagen.train.ema import EMA
+from openimagen.train.graph import GradientGraph
 from openimagen.train.lora import merged
 from openimagen.train.muon import Muon
 from openimagen.train.parallel import (
@@ -44,6 +45,7 @@ class Trainee:
     images: int = 0
     data: dict[str, Any] | None = None  # where a loader was: this rank's, or the first of others'
     model: nn.Module = field(init=False)  # what a step calls: `net`, perhaps spread over ranks
+    graph: GradientGraph | None = field(init=False)  # for small networks on a GPU
     ema: EMA = field(init=False)
     watch: Watch = field(init=False)
     optimizer: torch.optim.Optimizer = field(init=False)
@@ -54,9 +56,17 @@ class Trainee:
         self.ema = EMA(self.net, self.train.ema_images)
         self.watch = Watch(self.train.spike)
         self.model = spread(self.net, self.train)
+        self.graph = GradientGraph(self.net) if self.is_recorded else None
         if is_sharded(self.train):
             shard(self.ema.net)
         self.optimizer = make_optimizer(self.net, self.train)
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether a step is one batch through a compiled network, on one GPU."""
+        train, whole = self.train, self.train.accumulate == 1 and ranks() == 1
+        is_plain = whole and not train.checkpoint_activations
+        return train.compile and self.device.type == "cuda" and is_plain
 
     @property
     def is_done(self) -> bool:
