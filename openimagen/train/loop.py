@@ -161,6 +161,7 @@ def add_gradients(trainee: Trainee, noised: Noised, batch: int) -> Tensor:
 def back_propagate(trainee: Trainee, weight: float, noised: Noised) -> Tensor:
     """Add the gradient of `weight` times the sum of the losses; returns the losses."""
     is_bf16 = trainee.train.precision == "bfloat16"
+    # no cache: no weight is cast twice, and a graph must not keep what is cast outside it
     with torch.autocast(trainee.device.type, torch.bfloat16, enabled=is_bf16, cache_enabled=False):
         losses = loss_of(trainee.model, trainee.config, noised)
     (losses.sum() * weight).backward()  # type: ignore[no-untyped-call]

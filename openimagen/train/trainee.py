@@ -45,7 +45,7 @@ class Trainee:
     images: int = 0
     data: dict[str, Any] | None = None  # where a loader was: this rank's, or the first of others'
     model: nn.Module = field(init=False)  # what a step calls: `net`, perhaps spread over ranks
-    graph: GradientGraph | None = field(init=False)  # for small networks on a GPU
+    graph: GradientGraph | None = field(init=False)  # of a compiled network on one GPU
     ema: EMA = field(init=False)
     watch: Watch = field(init=False)
     optimizer: torch.optim.Optimizer = field(init=False)

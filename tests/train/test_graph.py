@@ -1,5 +1,6 @@
 """Gradients from a recording are those of the step itself."""
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
@@ -8,8 +9,7 @@ from torch import Tensor, nn
 
 from openimagen.data.dataset import Batch, PictureSet, loader
 from openimagen.text import CachedEncoder
-from openimagen.train import loop
-from openimagen.train.graph import GradientGraph, Recorder
+from openimagen.train.graph import GradientGraph, Recorder, recorded
 from openimagen.train.loop import train_step
 from openimagen.train.trainee import Trainee
 
@@ -67,22 +67,6 @@ def test_recorded_steps_are_the_steps(
     assert len(runs) == SIZES.count(FULL)
 
 
-def test_what_cannot_be_recorded_is_told_and_trained(
-    new_trainee: NewTrainee, batches: list[Batch], encoder: CachedEncoder
-) -> None:
-    def refuse(work: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
-        work()
-        raise RuntimeError("operation not permitted\nwhen stream is capturing")
-
-    by_itself, refused = (new_trainee(images=sum(SIZES), batch=FULL) for _ in range(2))
-    refused.graph = GradientGraph(refused.net, refuse)
-
-    with pytest.warns(RuntimeWarning, match="no CUDA graph.*: operation not permitted$"):
-        others = [*trained(refused, batches, encoder)]
-
-    assert all(map(torch.equal, trained(by_itself, batches, encoder), others))
-
-
 @pytest.mark.parametrize(
     ("device", "settings", "is_recorded"),
     [
@@ -102,22 +86,32 @@ def test_one_batch_through_a_compiled_network_on_a_gpu_is_recorded(
     assert trainee.is_recorded == is_recorded
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="a CUDA graph needs a GPU")
-def test_a_cuda_graph_has_the_gradients_of_the_step(
+# --- on a GPU -------------------------------------------------------------------------------------
+
+on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="a CUDA graph needs a GPU")
+
+
+@on_gpu
+def test_a_run_with_a_cuda_graph_is_the_run_without(
     new_trainee: NewTrainee, batches: list[Batch], encoder: CachedEncoder
 ) -> None:
-    trainee = new_trainee(images=sum(SIZES), batch=FULL)
-    trainee.device, trainee.net = torch.device("cuda"), trainee.net.cuda()
-    graph = GradientGraph(trainee.net)
-    for batch in batches[:2]:
-        text = encoder(batch.captions).to("cuda")
-        share = trainee.next_batch()
-        noised = loop.prepare(trainee.config, trainee.train, batch.image, text, 1, share)
-        found = list[list[Tensor]]()
-        for by in (graph, lambda work, noised: work(noised)):
-            losses = by(lambda noised: loop.back_propagate(trainee, 0.25, noised), noised)
-            found.append(
-                [losses, *(w.grad for w in trainee.net.parameters() if w.grad is not None)]
-            )
-            trainee.net.zero_grad(set_to_none=True)
-        torch.testing.assert_close(*found)
+    settings = {"compile": True, "precision": "bfloat16", "optimizer": "muon"}
+    figures = list[list[Tensor]]()
+    for is_recorded in (True, False):
+        made = new_trainee(images=sum(SIZES), batch=FULL, **settings)
+        trainee = dataclasses.replace(made, device=torch.device("cuda"))
+        assert trainee.graph is not None
+        trainee.graph = trainee.graph if is_recorded else None
+        figures.append([torch.tensor(train_step(trainee, batch, encoder)) for batch in batches])
+
+    torch.testing.assert_close(*figures, rtol=0.02, atol=0.0)
+
+
+@on_gpu
+def test_what_cannot_be_recorded_is_refused_and_the_stream_is_as_before() -> None:
+    there = torch.ones(3, device="cuda")
+
+    with pytest.raises(ValueError, match=r"no CUDA graph of a step .*: use compile=false"):
+        recorded(lambda: there * there.sum().item())
+
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
