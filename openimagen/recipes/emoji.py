@@ -3,13 +3,17 @@
 Command:   openimagen data icons icons
            openimagen train emoji --data icons --out runs/emoji
            Without a GPU: --set train.base.batch=128 --set train.base.compile=false, and patience.
-Hardware:  one H200 (21 GB of it) and 16 cores for the base; the upscalers are content with a CPU.
-Time:      the base 9 minutes, of which 2 are torch.compile's: 6,200 images a second; on two
-           CPU cores, 26 a second in batches of 128. sr256 took three hours of one slow core.
-Cost:      half a dollar at 4 dollars an hour.
-Score:     of what ships, whose base came to this network in parts (its card says which): R@1 0.79
-           over 200 names that it saw, where real icons of another style get 0.65; 0.34 (0.69) over
-           names in styles new to them; unseen colours 1.00, counts 0.80, positions 0.92.
+Hardware:  one H200 and 16 cores for the base; the upscalers are content with a CPU.
+Time:      of the base, not timed as it is: between 15 and 45 minutes by what it was before forward
+           and backward pass became a CUDA graph (6,200 images a second in batches of 1,024, 2,150
+           in batches of 256); the 5,744,640 of what ships took 11 with all of a step in one graph
+           and compiling 2 (docs/experiments.md). On two CPU cores, 26 a second in batches of 128.
+           sr256 took three hours of one slow core.
+Cost:      one to three dollars at 4 dollars an hour.
+Score:     of what ships, whose base had these settings but did not begin from nothing (its card
+           says from what): R@1 0.89 over 200 names that it saw, where real icons of another style
+           get 0.65; 0.54 (0.69) over names in styles new to them; GenEval 0.93: unseen colours
+           1.00, counts 0.90, positions 1.00, two things each of its own colour 0.75.
 """
 
 from openimagen.config import (
@@ -29,14 +33,15 @@ from openimagen.config import (
 TEXT = TextConfig(layers=(3, 6))  # in the third a word still knows its place in the sentence
 TEXT_WIDTH = 768  # of both layers, side by side
 SCENES = Illustrations(
-    scenes=0.55,
-    counting=15,
-    colors=20,
-    two_object=12,
-    position=45,  # places are learned last
-    color_attr=8,
+    scenes=0.42,
+    counting=14,
+    colors=16,
+    two_object=18,
+    position=32,
+    color_attr=20,  # two things, each of its own colour, are learned last
     common=0.6,
-    main_share=0.5,
+    main_share=0.3,
+    named=0.9,
 )
 PROMPTS = (
     *("red apple", "cat face", "rocket", "cherry blossom", "grinning face", "pizza", "sailboat"),
@@ -139,12 +144,13 @@ def recipe() -> Recipe:
         ),
         train={
             "base": TrainConfig(
-                images=2_700_288,
-                batch=1024,
+                images=5_744_640,
+                batch=512,
                 optimizer="muon",
-                learning_rate=1.5e-3,
+                learning_rate=1e-3,
                 warmup_images=100_000,
-                ema_images=100_000,
+                cooldown=1.0,
+                ema_images=50_000,
                 compile=True,
                 pool_drop=0.3,
                 illustrations=SCENES,
