@@ -1,5 +1,6 @@
 """Devices and their memory."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,15 @@ CPU = torch.device("cpu")
 
 
 def test_free_memory_is_what_the_system_has_to_give() -> None:
-    """A tensor that is written to takes what there was, in one of five tries: others free some."""
+    """A tensor that is written to takes what there was, in one of 40 tries: others free some."""
     if not device.MEMINFO.exists():
         assert device.free_memory(CPU) is None
         return
-    assert any(map(takes_a_gigabyte, range(5)))
+    assert any(map(takes_a_gigabyte, range(40)))
 
 
-def takes_a_gigabyte(_: int) -> bool:
+def takes_a_gigabyte(number: int) -> bool:
+    time.sleep(0.5 if number else 0)  # what others are at may pass
     before = device.free_memory(CPU)
     assert before is not None and before > 2**28
     taken = torch.ones(2**28)
