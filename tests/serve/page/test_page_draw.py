@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from playwright.sync_api import Page, expect
-from visits import MakeVisit, downloaded, draw, facts, finished, pixels, ready
+from visits import MakeVisit, downloaded, draw, facts, finished, kept, pixels, ready
 
 from openimagen.verify import verify
 
@@ -137,6 +137,7 @@ def test_what_was_drawn_outlives_a_reload_and_goes_when_told(told: str, visit: M
     draw(page, "snowman", number=2)
     before = pixels(page, "li:nth-child(2) > button.tile img")
     seed = page.locator("#seed").input_value()
+    kept(page)
     page.reload()
     ready(page)
     page.locator(".card-open").click()

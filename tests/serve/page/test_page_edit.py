@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from playwright.sync_api import Page, expect
-from visits import PHONE, MakeVisit, downloaded, draw, finished, ready
+from visits import PHONE, MakeVisit, downloaded, draw, finished, kept, ready
 
 MASK = "#edit-mask"
 
@@ -114,6 +114,7 @@ def test_an_edit_is_found_again(visit: MakeVisit, red_apple: Path) -> None:
     page.locator("#brush-area").select_option("left")
     page.locator("#edit-prompt").press("Enter")
     finished(page, "#edit-easel")
+    kept(page)
     page.goto(page.url.replace("#edit", "#draw"))
     page.reload()
     ready(page)

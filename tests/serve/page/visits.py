@@ -74,6 +74,11 @@ def finished(page: Page, easel: str = "#draw-easel") -> None:
     expect(page.locator(f"{easel} .status")).to_have_text(re.compile(r"pictures? in \d"))
 
 
+def kept(page: Page, sets: int = 1) -> None:
+    """Wait until the browser keeps them: a moment after they are there to be seen."""
+    expect(page.locator(".card")).to_have_count(sets)
+
+
 def pixels(page: Page, selector: str) -> np.ndarray:
     """What an image on the page shows, [h w 3], losslessly."""
     image = page.locator(selector)
