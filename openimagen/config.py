@@ -343,7 +343,7 @@ class TrainConfig(Config):
     rough: bool = False
     # of the arithmetic; weights stay float32. auto: bfloat16 where the device has it
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    compile: bool = False  # torch.compile the network: a minute at the start, faster after it
+    compile: bool = False  # torch.compile the network: minutes at the start, faster after it
     checkpoint_activations: bool = False  # blocks are computed again going back: slower, smaller
     # over several processes each holds all weights (ddp), or its share of them (fsdp)
     parallel: Literal["ddp", "fsdp"] = "ddp"

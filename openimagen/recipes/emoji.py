@@ -7,7 +7,7 @@ Hardware:  one H200 and 16 cores for the base; the upscalers are content with a 
 Time:      of the base, not timed as it is: between 15 and 45 minutes by what it was before forward
            and backward pass became a CUDA graph (6,200 images a second in batches of 1,024, 2,150
            in batches of 256); the 5,744,640 of what ships took 11 with all of a step in one graph
-           and compiling 2 (docs/experiments.md). On two CPU cores, 26 a second in batches of 128.
+           and compiling 2 (docs/experiments.md). On two CPU cores, 24 a second in batches of 128.
            sr256 took three hours of one slow core.
 Cost:      one to three dollars at 4 dollars an hour.
 Score:     of what ships, whose base had these settings but did not begin from nothing (its card

@@ -4,7 +4,8 @@ Command:   openimagen train own_folder --data pictures --out runs/own --stage ba
            --stage all also teaches the upscalers your style. Without --init it starts from
            nothing: then give it --images 300000, and hours.
 Hardware:  two CPU cores.
-Time:      20 CPU-minutes with bfloat16; 50 pictures need --images 6000, and 8.
+Time:      20 CPU-minutes with bfloat16, an hour of two cores with AVX2 alone; 50 pictures need
+           --images 6000, and 8 CPU-minutes.
 Cost:      a cent of a rented machine.
 Score:     200 pictures, docs/training.md: loss_seen 0.14 after 2,000 images, 0.04 at the end.
 """
