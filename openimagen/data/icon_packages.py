@@ -48,6 +48,9 @@ STYLES = {
 CORPUS = tuple(style for style, each in STYLES.items() if each.corpus)
 LABELS = "emojibase-data@17.0.0"
 ANIMATION = "<animate"
+# Fluent's inner shadows: of an edge's pixels, which are partly covered, they make whole ones
+HARD_ALPHA = f'result="hardAlpha" values="{"0 " * 18}127 0"'
+SOFT_ALPHA = HARD_ALPHA.replace("127", "1")
 
 _SAFE_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # it becomes a file's name
 _RENDERS = {  # the package says nothing about its pictures
@@ -75,7 +78,15 @@ class IconSet:
     @property
     def is_animated(self) -> bool:
         """Whether some of its drawings move."""
-        return any(isinstance(each, str) and ANIMATION in each for each in self.drawings.values())
+        return self._has(ANIMATION)
+
+    @property
+    def is_shaded(self) -> bool:
+        """Whether edges of some were hard for the sake of inner shadows."""
+        return self._has(SOFT_ALPHA)
+
+    def _has(self, what: str) -> bool:
+        return any(isinstance(each, str) and what in each for each in self.drawings.values())
 
 
 def read_packages(
@@ -125,12 +136,12 @@ def _vectors(style: str, content: dict[str, Any]) -> IconSet:
 
 
 def _svg(icon: dict[str, Any], content: dict[str, Any]) -> str:
-    """The icon as a square document; one that is not square is centred."""
+    """The icon as a square document, with smooth edges; one that is not square is centred."""
     width, height = (icon.get(name, float(content.get(name, 16))) for name in ("width", "height"))
     left, top = icon.get("left", 0), icon.get("top", 0)
     side = max(width, height)
     box = f"{left - (side - width) / 2} {top - (side - height) / 2} {side} {side}"
-    body = icon["body"]
+    body = icon["body"].replace(HARD_ALPHA, SOFT_ALPHA)
     if ANIMATION in body:  # standing still, it shows what else would come and go: rain, snow
         body = body.replace(' opacity="0"', "")
     return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}">{body}</svg>'

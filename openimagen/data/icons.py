@@ -8,6 +8,8 @@ tones. One set, of 3D renders, comes as pictures of 256 pixels and stays that sm
 import hashlib
 import json
 import os
+import struct
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -25,6 +27,8 @@ from openimagen.files import write_whole
 from openimagen.progress import Advance
 
 __all__ = ["CORPUS", "STYLES", "Icon", "Report", "Style", "build", "captions"]
+
+HEADER = 33  # bytes before a PNG's second chunk: signature, length, "IHDR", width, height ...
 
 
 @dataclass(frozen=True)
@@ -75,9 +79,9 @@ def build(
     Each is a data folder of its own, and `out` is one with all styles in it. Pictures are `side` x
     `side` RGBA; those of a set that comes as pictures are no larger than they come. `source` is a
     folder with the tarballs of the sets or one tarball of @iconify/json; without it npm fetches the
-    packages into OUT/.sources. `limit` is per set. A second run reuses the pictures that are there
-    and leaves other styles alone. `on_progress(done, total)` is called after each picture. Raises
-    ValueError for an unknown style, or packages that cannot be had.
+    packages into OUT/.sources. `limit` is per set. A second run reuses the pictures of the same
+    drawings that are there and leaves other styles alone. `on_progress(done, total)` is called
+    after each picture. Raises ValueError for an unknown style, or packages that cannot be had.
     """
     if find_spec("resvg_py") is None:
         raise ValueError("drawing icons needs resvg: pip install 'openimagen[icons]'")
@@ -155,6 +159,7 @@ def _attribution(icon_set: IconSet, count: int) -> str:
     style = STYLES[icon_set.style]
     made = "SVG rendered to PNG" if style.side is None else "WebP turned into PNG"
     made += ", animations standing still" if icon_set.is_animated else ""
+    made += ", edges under inner shadows made smooth" if icon_set.is_shaded else ""
     return f"""# Where the {count} pictures come from
 
 - Set: {icon_set.info["name"]}
@@ -198,7 +203,8 @@ def _side(icon: Icon, side: int) -> int:
 
 def _draw(job: tuple[str | bytes, Path, int]) -> str:
     drawing, path, side = job
-    if _is_whole(path, side):
+    origin = _origin(drawing)
+    if _is_whole(path, side, origin):
         return "reused"
     try:
         png = _rendered(drawing, side) if isinstance(drawing, str) else _fitted(drawing, side)
@@ -206,8 +212,15 @@ def _draw(job: tuple[str | bytes, Path, int]) -> str:
             return "it shows nothing"
     except (ValueError, OSError) as error:
         return str(error)
-    write_whole(path, png)
+    write_whole(path, png[:HEADER] + origin + png[HEADER:])
     return "drawn"
+
+
+def _origin(drawing: str | bytes) -> bytes:
+    """A text chunk for the PNG of a drawing, which tells it from that of another."""
+    code = hashlib.sha256(drawing.encode() if isinstance(drawing, str) else drawing).hexdigest()
+    body = b"tEXtdrawing\0" + code[:16].encode()
+    return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
 
 
 def _rendered(svg: str, side: int) -> bytes:
@@ -226,13 +239,13 @@ def _fitted(picture: bytes, side: int) -> bytes:
     return png.getvalue()
 
 
-def _is_whole(path: Path, side: int) -> bool:
-    """Whether this is a PNG of this side, to the end."""
+def _is_whole(path: Path, side: int, origin: bytes) -> bool:
+    """Whether this is a PNG of this side and drawing, to the end."""
     try:
         with path.open("rb") as file:
-            head = file.read(24)  # signature, length, "IHDR", width, height
+            head, mark = file.read(HEADER), file.read(len(origin))
             file.seek(-8, os.SEEK_END)
             end = file.read(4)  # "IEND", then its checksum
     except OSError:
         return False
-    return head[16:24] == 2 * side.to_bytes(4, "big") and end == b"IEND"
+    return (head[16:24], mark, end) == (2 * side.to_bytes(4, "big"), origin, b"IEND")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openimagen.data import icons
+from openimagen.data import icon_packages, icons
 from openimagen.data.folder import read_folder
 from openimagen.data.icon_names import Labels
 from openimagen.data.icon_packages import IconSet
@@ -125,6 +125,19 @@ def test_a_second_run_reuses_what_is_whole(source: Path, out: Path) -> None:
     assert rows(out) == before
     other = build(out, styles=STYLES, source=source, side=8, workers=1)
     assert (other.drawn, other.reused) == (6, 0)
+
+
+def test_what_is_drawn_otherwise_now_is_drawn_again(
+    source: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(out, styles=STYLES, source=source, side=8, workers=1)
+    square = icon_packages._svg
+    monkeypatch.setattr(
+        icon_packages, "_svg", lambda icon, of: square(icon, of).replace("#f00", "#00f")
+    )
+    again = build(out, styles=["fxemoji"], source=source, side=8, workers=1)
+    assert (again.drawn, again.reused) == (2, 0)
+    assert build(out, styles=["fxemoji"], source=source, side=8, workers=1).reused == 2
 
 
 def test_credit_is_given_beside_the_pictures(source: Path, out: Path) -> None:
