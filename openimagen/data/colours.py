@@ -11,6 +11,7 @@ from PIL import Image
 
 Levels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
+Shares = npt.NDArray[np.float32]  # [h w] in [0, 1]
 
 # hue in degrees, saturation, brightness; and how much of a drawing's light and shade is kept
 _PAINTS = {
@@ -30,6 +31,7 @@ NAMES = (*COLOURS, "grey")  # of what `colour_numbers` gives
 _FADED, _DARK, _LIGHT = 46, 64, 190  # of 255: less saturated is no hue, less bright is black
 _NEAR = 30  # of 256 hues: what is one colour to a painter
 _HALF = 0.5
+_SOFT, _SOFT_HUE = 16, 8  # of 255 and 256: so far to each side of a bound, a pixel is partly within
 
 
 def colour_numbers(picture: Image.Image) -> Levels:
@@ -61,16 +63,19 @@ def paint(drawing: Image.Image, colour: str) -> Image.Image:
         raise ValueError(f"no colour {colour!r}: choose from {', '.join(COLOURS)}")
     degrees, most, light, kept = _PAINTS[colour]
     hue, saturation, value = _hsv(drawing.convert("RGB"))
-    part = _main(hue, saturation, value, np.asarray(drawing.getchannel("A")) > 0)
+    share = _main(hue, saturation, value, np.asarray(drawing.getchannel("A")) > 0)
+    part, touched = share >= _HALF, share > 0
     if not part.any():
         return drawing
-    shade = value[part].astype(np.float64)
-    tint = saturation[part].astype(np.float64)
-    hue, saturation, value = hue.copy(), saturation.copy(), value.copy()
-    hue[part] = round(degrees * 256 / 360) % 256
-    saturation[part] = (255 * most + (0.3 if most > 0.1 else 0) * (tint - tint.mean())).clip(0, 255)
-    value[part] = (255 * light + kept * (shade - shade.mean())).clip(0, 255)
-    painted = Image.fromarray(np.stack([hue, saturation, value], 2), "HSV").convert("RGB")
+    tint = (0.3 if most > 0.1 else 0) * (saturation[touched] - saturation[part].mean())
+    shade = kept * (value[touched] - value[part].mean())
+    hues = np.full(tint.shape, round(degrees * 256 / 360) % 256)
+    coat = np.stack([hues, 255 * most + tint, 255 * light + shade], 1).clip(0, 255)  # [n 3]
+    coat = np.asarray(Image.fromarray(coat.astype(np.uint8)[None], "HSV").convert("RGB"))[0]
+    levels = np.array(drawing.convert("RGB"))
+    weight = share[touched, None]
+    levels[touched] = (weight * coat + (1 - weight) * levels[touched]).round()
+    painted = Image.fromarray(levels)
     painted.putalpha(drawing.getchannel("A"))
     return painted
 
@@ -93,23 +98,28 @@ def own_colour(drawing: Image.Image) -> str:
 def paintable(drawing: Image.Image) -> bool:
     """Whether most of an RGBA drawing is of one colour, so that its name in another makes sense."""
     there = np.asarray(drawing.getchannel("A")) > 127
-    part = _main(*_hsv(drawing.convert("RGB")), there)
+    part = _main(*_hsv(drawing.convert("RGB")), there) >= _HALF
     return bool(part.sum() > _HALF * there.sum())
 
 
-def _main(
-    hue: Levels, saturation: Levels, value: Levels, there: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.bool_]:
-    """The part of a drawing that is of its main colour, or that is grey where most is."""
+def _main(hue: Levels, saturation: Levels, value: Levels, there: Mask) -> Shares:
+    """How much each pixel is of a drawing's main colour, or is grey where most is; a half is in."""
     bright = there & (saturation >= _FADED) & (value >= _DARK)
     grey = there & (saturation < _FADED) & (value >= _DARK)
+    colourful, lit = _above(saturation, _FADED), _above(value, _DARK)
     if not bright.any() or grey.sum() > bright.sum():
-        return grey
+        return np.minimum(1 - colourful, lit) * there
     counts = np.bincount(hue[bright], minlength=256)
     window = np.arange(-_NEAR // 2, _NEAR // 2 + 1)
     near = counts[(np.arange(256)[:, None] + window) % 256].sum(1)
     away = (hue.astype(np.int64) - int(near.argmax()) + 128) % 256 - 128
-    return bright & (np.abs(away) <= _NEAR)
+    alike = 1 - _above(np.abs(away), _NEAR + 1, _SOFT_HUE)
+    return np.minimum(np.minimum(colourful, lit), alike) * there
+
+
+def _above(levels: npt.NDArray[np.integer], bound: int, soft: int = _SOFT) -> Shares:
+    """Whether levels are at a bound or above it, with a slope in place of a step; never a half."""
+    return ((levels.astype(np.float32) - bound + _HALF) / (2 * soft) + _HALF).clip(0, 1)
 
 
 def _hsv(picture: Image.Image) -> tuple[Levels, Levels, Levels]:

@@ -40,6 +40,18 @@ def test_small_parts_keep_their_colour_and_the_rest_its_shade() -> None:
     assert light[0] < light[1] - 20
 
 
+@pytest.mark.parametrize("own", [(230, 40, 40), (40, 60, 230)])
+@pytest.mark.parametrize("into", [(230, 230, 230), (40, 10, 10), (200, 220, 40)])
+def test_where_a_colour_fades_so_does_the_paint(
+    own: tuple[int, int, int], into: tuple[int, int, int]
+) -> None:
+    slope = np.linspace(own, into, 256)[None].repeat(8, 0)
+    plain = Image.fromarray(slope.round().astype(np.uint8)).convert("RGBA")
+    painted = np.asarray(paint(plain, "green").convert("RGB")).astype(float)
+    assert (painted[:, 0] != np.asarray(plain)[:, 0, :3]).any()
+    assert np.abs(np.diff(painted, axis=1)).max() < 40
+
+
 @pytest.mark.parametrize(
     ("levels", "name"),
     [
