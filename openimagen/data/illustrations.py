@@ -214,8 +214,8 @@ def is_unseen(scene: Scene) -> bool:
 
 
 def ground_of(colour: str, rng: random.Random) -> Colour:
-    """A shade of a colour that one would put something on: from pale to full."""
-    return tint(colour, rng.uniform(0.0, 0.65))
+    """A shade of a colour that one would put something on: from pale to full; black is dark."""
+    return tint(colour, rng.uniform(0.0, 0.1 if colour == "black" else 0.65))
 
 
 def _varied(scene: Scene, rng: random.Random) -> Scene:

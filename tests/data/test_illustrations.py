@@ -14,6 +14,7 @@ from openimagen.data.illustrations import (
     Illustration,
     Lesson,
     Lessons,
+    ground_of,
     is_unseen,
     read_illustrations,
 )
@@ -204,6 +205,11 @@ def test_unseen_scenes_are_told() -> None:
     shown = [Scene("", "", (Thing(name, colour="pink"),)) for name in names]
     assert [is_unseen(scene) for scene in shown if is_unseen(scene)]
     assert not all(is_unseen(scene) for scene in shown)
+
+
+def test_a_black_ground_is_no_grey() -> None:
+    grounds = [ground_of("black", random.Random(seed)) for seed in range(50)]
+    assert len(set(grounds)) > 9 and max(map(max, grounds)) < 64
 
 
 def test_tints_run_from_full_to_white() -> None:
