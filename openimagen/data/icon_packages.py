@@ -177,14 +177,20 @@ def _tarball(package: str, folder: Path) -> Path:
 
 
 def _found(package: str, folder: Path) -> list[Path]:
-    """Tarballs of a package; npm calls that of @iconify-json/noto iconify-json-noto-1.2.9.tgz."""
-    stem = package.lstrip("@").replace("/", "-").rpartition("@")[0]
-    return sorted(folder.glob(f"{stem}-[0-9]*.tgz"))
+    """Tarballs of a package in whatever version, the pinned one last."""
+    pinned = _tarball_name(package)
+    stem = pinned.rpartition("-")[0]
+    return sorted(folder.glob(f"{stem}-[0-9]*.tgz"), key=lambda file: (file.name == pinned, file))
+
+
+def _tarball_name(package: str) -> str:
+    """How npm calls it: of @iconify-json/noto@1.2.9 iconify-json-noto-1.2.9.tgz."""
+    return package.lstrip("@").replace("/", "-").replace("@", "-") + ".tgz"
 
 
 def _fetch(packages: Sequence[str], cache: Path) -> None:
     """Have npm put the tarballs that are missing into the cache."""
-    missing = [package for package in packages if not _found(package, cache)]
+    missing = [package for package in packages if not (cache / _tarball_name(package)).exists()]
     if not missing:
         return
     npm = shutil.which("npm")

@@ -244,6 +244,18 @@ def test_npm_fetches_what_is_missing_once(
     assert set(rows(out)) == {name for name in EXPECTED if name.startswith("noto/")}
 
 
+def test_npm_fetches_the_pinned_version_beside_an_older_one(
+    source: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_npm(tmp_path, monkeypatch, f'cp {source}/*.tgz "$4"')
+    (out / ".sources").mkdir(parents=True)
+    old = {f"package/{name}.json": part for name, part in parts("noto", {}).items()}
+    for version in ("1.2.8", "9.0.0"):
+        pack(out / f".sources/iconify-json-noto-{version}.tgz", old)
+    build(out, styles=["noto"], side=8, workers=1)
+    assert set(rows(out)) == {name for name in EXPECTED if name.startswith("noto/")}
+
+
 def test_npm_that_fails_or_lacks_is_one_clear_line(
     out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
