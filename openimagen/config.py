@@ -303,7 +303,6 @@ class Illustrations(Config):
     main_share: Share = 0.45  # of examples in this style; the others share the rest by their icons
     named_main: Share = 0.3  # of those in the main style, whose caption names it
     named: Share = 0.85  # of those in other styles
-    crops: Positive = 1  # that many examples in a row are cut from one picture
 
     @model_validator(mode="after")
     def _has_a_kind(self) -> "Illustrations":
@@ -339,8 +338,9 @@ class TrainConfig(Config):
     pool_drop: BelowOne = 0.0  # to leave out all, unet.pool=false
     illustrations: Illustrations | None = None  # None: the pictures as they are
     crop: Positive | None = None  # super-resolution trains on crops of this side, in output pixels
-    # super-resolution: pictures below have the faults of drawn ones, the more the noisier they are
-    rough: bool = False
+    # super-resolution: pictures below are what the trained stages below make of so many lessons; 0:
+    # they are the pictures themselves, made smaller
+    redrawn: Natural = 0
     # of the arithmetic; weights stay float32. auto: bfloat16 where the device has it
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False  # torch.compile the network: minutes at the start, faster after it
@@ -361,6 +361,12 @@ class TrainConfig(Config):
     def _matrices_are_whole(self) -> "TrainConfig":
         if self.optimizer == "muon" and self.parallel == "fsdp":
             raise ValueError("muon needs whole matrices: use parallel=ddp, or optimizer=adamw")
+        return self
+
+    @model_validator(mode="after")
+    def _one_own_drawing(self) -> "TrainConfig":
+        if self.redrawn and self.prior is not None:
+            raise ValueError("redrawn shows lessons alone: leave prior out, or redrawn")
         return self
 
     @field_validator("hold_out")

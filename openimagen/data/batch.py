@@ -14,10 +14,11 @@ from openimagen.data.images import square, to_tensor
 
 
 class Example(NamedTuple):
-    """A picture and one of its captions."""
+    """A picture and one of its captions; perhaps what the stages below make of it."""
 
     image: UInt8[Tensor, "3 h w"]
     caption: str
+    below: UInt8[Tensor, "3 h_low w_low"] | None = None
 
 
 class Batch(NamedTuple):
@@ -27,6 +28,7 @@ class Batch(NamedTuple):
     captions: list[str]
     tickets: Sequence[int] = ()
     faults: Mapping[str, str] = {}  # name -> reason
+    below: UInt8[Tensor, "b 3 h_low w_low"] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,14 @@ class View:
         images = torch.empty(len(examples), 3, shown, shown, dtype=torch.uint8)
         for row, example in zip(images, examples, strict=True):
             row.copy_(example.image)
-        return Batch(images, [example.caption for example in examples], tickets, faults)
+        captions = [example.caption for example in examples]
+        return Batch(images, captions, tickets, faults, below_of(examples))
+
+
+def below_of(examples: Sequence[Example]) -> UInt8[Tensor, "b 3 h_low w_low"] | None:
+    """What the stages below make of the pictures, if that is known of all."""
+    below = [example.below for example in examples if example.below is not None]
+    return torch.stack(below) if below and len(below) == len(examples) else None
 
 
 @dataclass(frozen=True)

@@ -65,25 +65,15 @@ class IllustrationSet(PictureSet):
         can = [plan.scenes > 0 and self._is_paintable(number) for number in range(count)]
         self.lessons = Lessons(self.illustrations, plan, can)
         self.held = None
-        self._last: tuple[int, Example] | None = None  # lesson that was drawn last
 
     def example(self, ticket: int, faults: dict[str, str]) -> Example:
-        """Of a lesson, which `crops` tickets in a row share, what this one shows."""
-        number, part = divmod(ticket, self.lessons.plan.crops)
-        if self._last is None or self._last[0] != number:
-            self._last = number, self._lesson(number, faults)
-        page, caption = self._last[1]
-        window = self.view.window(np.random.default_rng((self.seed, DRAW, number, part)))
-        return Example(page[:, *window], caption)
-
-    def _lesson(self, number: int, faults: dict[str, str]) -> Example:
-        """A lesson whole; in place of one with a broken icon comes another."""
+        """What a lesson shows; in place of one with a broken icon comes another."""
         for attempt in range(len(self)):
-            rng = random.Random(f"{self.seed} {DRAW} {number} {attempt}")
+            rng = random.Random(f"{self.seed} {DRAW} {ticket} {attempt}")
             lesson = self.lessons.lesson(rng)
             icons = self._icons(lesson, faults)
             if len(icons) == len(lesson.icons):
-                return Example(to_tensor(self._drawn(lesson, icons, rng)), lesson.caption)
+                return self._shown(lesson, icons, rng)
         raise ValueError("no picture could be read; see `openimagen data check`")
 
     @property

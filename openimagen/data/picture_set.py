@@ -133,14 +133,17 @@ class PictureSet(Dataset[Example]):
         for step in range(len(self)):
             index = int(order[(place + step) % len(self)])
             try:
-                image = self._pixels(index, window)
+                example = self._example(index, window)
             except ValueError as error:
                 path = self.pairs[index].path
                 faults[str(path)] = reason_of(path, error)
                 continue
             captions = self.pairs[index].captions
-            return Example(image, captions[draw.integers(len(captions))])
+            return example._replace(caption=captions[draw.integers(len(captions))])
         raise ValueError("no picture could be read; see `openimagen data check`")
+
+    def _example(self, index: int, window: tuple[slice, slice]) -> Example:
+        return Example(self._pixels(index, window), "")
 
     def _pixels(self, index: int, window: tuple[slice, slice]) -> UInt8[Tensor, "3 h w"]:
         if self._cache is None:

@@ -131,12 +131,14 @@ def recipe() -> Recipe:
         sampling=sr256.sampling.model_copy(update={"aug_level": 0.3}),
     )
     upscalers = TrainConfig(
-        images=300_000,
-        batch=32,
-        crop=64,
-        rough=True,
-        ema_images=20_000,
-        illustrations=Illustrations(scenes=0.3, grounds=0.4, main_share=0.4, crops=8),
+        images=60_000,
+        batch=8,
+        crop=128,
+        redrawn=4_000,
+        warmup_images=2_500,
+        ema_images=5_000,
+        checkpoint_images=5_000,
+        illustrations=Illustrations(scenes=0.3, grounds=0.4, main_share=0.4),
     )
     return Recipe(
         model=ModelConfig(
@@ -159,6 +161,6 @@ def recipe() -> Recipe:
                 preview_prompts=PROMPTS,
             ),
             "sr256": upscalers,
-            "sr1024": upscalers.model_copy(update={"images": 200_000}),
+            "sr1024": upscalers.model_copy(update={"images": 40_000, "redrawn": 2_000}),
         },
     )

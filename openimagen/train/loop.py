@@ -123,7 +123,7 @@ def train_step(trainee: Trainee, batch: Batch, encoder: Encoder) -> tuple[float,
     text = encoder(batch.captions).to(trainee.device, torch.float32)
     if train.compile:  # once, for one length
         text = text.pad(encoder.max_tokens)
-    noised = prepare(trainee.config, train, batch.image, text, trainee.scale, share)
+    noised = prepare(trainee.config, train, batch.image, text, trainee.scale, share, batch.below)
     by_noise = parallel.summed(add_gradients(trainee, noised, len(share.batch)))
     norm = parallel.clip(net, train.clip)
     figures = by_noise[0].sum().item() / len(share.batch), norm.item()

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from openimagen.cascade import PictureNoise, Stage, draw
+from openimagen.data.batch import below_of
 from openimagen.data.dataset import Batch, Examples
 from openimagen.data.images import to_float, to_pil
 from openimagen.data.sheet import SIDE, captioned_sheet
@@ -45,7 +46,10 @@ def write_preview(trainee: Trainee, dataset: Examples, encoder: Encoder, folder:
         examples = dataset.first(CROPS)
         text = encoder([example.caption for example in examples]).to(trainee.device, torch.float32)
         truth = to_float(torch.stack([example.image for example in examples])).to(trainee.device)
+        below = below_of(examples)
         lowres = avg_pool2d(truth, trainee.scale)
+        if below is not None:
+            lowres = to_float(below).to(trainee.device)
         size = (truth.shape[-2], truth.shape[-1])
         noise = PictureNoise(range(CROPS), 0, trainee.device)
         drawn = draw(stage, text, text.null(), noise, lowres, size=size)

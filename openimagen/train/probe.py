@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import torch
 
+from openimagen.data.batch import below_of
 from openimagen.data.dataset import Example, Examples
 from openimagen.text import Encoder
 from openimagen.train.step import BatchShare, Noised, loss_of, prepare
@@ -60,7 +61,8 @@ def _noised(examples: Sequence[Example], trainee: Trainee, encoder: Encoder) -> 
     plan = trainee.train.model_copy(update={"seed": NOISE_SEED, "text_drop": 0.0, "pool_drop": 0.0})
     text = encoder([example.caption for example in some]).to(trainee.device, torch.float32)
     image = torch.stack([example.image for example in some])
-    return prepare(trainee.config, plan, image, text, trainee.scale, BatchShare(every, every))
+    share, below = BatchShare(every, every), below_of(some)
+    return prepare(trainee.config, plan, image, text, trainee.scale, share, below)
 
 
 def _loss(trainee: Trainee, noised: Noised) -> float:

@@ -13,20 +13,27 @@ from pydantic import ValidationError
 from openimagen import embeddings, model_folder, recipes
 from openimagen.cascade import Cascade, Stage
 from openimagen.config import Recipe, StageConfig
+from openimagen.data.dataset import loader
 from openimagen.data.folder import Pictures
 from openimagen.data.illustrations import read_illustrations
 from openimagen.data.source import Source, open_source
 from openimagen.device import free_memory, has_bfloat16
 from openimagen.files import write_whole
 from openimagen.text import CachedEncoder, Encoder, TextEncoder
-from openimagen.train import checkpoint, parallel
+from openimagen.train import checkpoint, parallel, redrawn
 from openimagen.train.loop import train_stage
 from openimagen.train.lora import adapt
 from openimagen.train.memory import check_memory, memory_of
 from openimagen.train.no_room import telling_of_no_room
 from openimagen.train.parallel import on_first
 from openimagen.train.prior import draw_prior
-from openimagen.train.run_data import default_workers, open_data, report_faults
+from openimagen.train.run_data import (
+    default_workers,
+    open_data,
+    pictures_of,
+    report_faults,
+    whole,
+)
 from openimagen.train.step import seed_of
 from openimagen.train.trainee import Trainee
 from openimagen.unet import UNet
@@ -70,6 +77,8 @@ def train(
         if not (init or resume):
             check_fresh(recipe, chosen)
         given = given_stages(recipe, chosen, init) if init else []
+        if not resume:
+            check_below(recipe, chosen, given)
         encoder = encoder_for(recipe, chosen, data, source, where)
         check_width(recipe, encoder)
         check_room(recipe, chosen, where)
@@ -94,6 +103,8 @@ def run_stage(
     """Train a stage to its end and export it. Its network is gone when the ranks part."""
     trainee = make_trainee(recipe, name, out, device)
     if not trainee.is_done:
+        if trainee.train.redrawn:
+            on_first(draw_lessons, recipe, data, source, trainee, encoder, out)
         with parallel.machine_by_machine():
             dataset = open_data(data, source, trainee, out)
         report = partial(report_faults, data, dataset, out)
@@ -308,6 +319,20 @@ def check_fresh(recipe: Recipe, chosen: Sequence[str]) -> None:
             raise ValueError(f"train.{name}.{key} needs a trained model: give --init MODEL")
 
 
+def check_below(recipe: Recipe, chosen: Sequence[str], given: Sequence[Stage]) -> None:
+    """Refuse to show a stage what those below it draw, if they are not trained by then."""
+    trained = {stage.config.name for stage in given} | {*chosen}
+    below = list[str]()
+    for config in recipe.model.stages:
+        name = config.name
+        if name in chosen and recipe.train[name].redrawn and not trained.issuperset(below):
+            raise ValueError(
+                f"train.{name}.redrawn needs the stages below: give them as --init MODEL, train "
+                f"all stages, or show {name} plain pictures, --set train.{name}.redrawn=0"
+            )
+        below.append(name)
+
+
 def make_trainee(recipe: Recipe, name: str, out: Path, device: torch.device) -> Trainee:
     """A stage as its last checkpoint left it; else as it was given to the run; else fresh."""
     (config, scale), train = stage_of(recipe, name), recipe.train[name]
@@ -335,3 +360,19 @@ def draw_priors(
             model = model_folder.load(out / "export", device)
             model = dataclasses.replace(model, encoder=encoder)
             draw_prior(model, prior, stage_of(recipe, name)[0].side, out / "prior" / name)
+
+
+def draw_lessons(
+    recipe: Recipe, data: Path, source: Source, trainee: Trainee, encoder: Encoder, out: Path
+) -> None:
+    """Have the stages below draw again what a stage is to be shown, unless that is done."""
+    names = [config.name for config in recipe.model.stages]
+    count, folder = trainee.train.redrawn, out / "redrawn" / trainee.config.name
+    if not (numbers := redrawn.left(folder, count)):
+        return
+    number = names.index(trainee.config.name)
+    model = model_folder.load(out / "export", trainee.device, stages=names[:number])
+    dataset = pictures_of(data, source, trainee, whole(trainee))
+    lessons = loader(dataset, numbers.start, count, redrawn.TOGETHER)
+    model = dataclasses.replace(model, encoder=encoder)
+    redrawn.draw_again(model, number, lessons, count, folder)

@@ -17,10 +17,11 @@ from openimagen.data.folder import Pictures, read_folder
 from openimagen.data.illustration_set import IllustrationSet
 from openimagen.data.illustrations import read_illustrations
 from openimagen.data.picture_cache import Mode, cache_of
+from openimagen.data.redrawn_set import RedrawnSet
 from openimagen.data.source import Shards, Source
 from openimagen.files import write_whole
 from openimagen.progress import progress_bar
-from openimagen.train import parallel
+from openimagen.train import parallel, redrawn
 from openimagen.train.parallel import on_first
 from openimagen.train.trainee import Trainee
 
@@ -30,39 +31,55 @@ OTHER = ("path", "format", "pictures", "shards")  # by which data are known to b
 
 
 def open_data(data: Path, source: Source, trainee: Trainee, out: Path) -> Examples:
-    """The stage's stream of pictures; with a prior, every other one is of the run's own drawing."""
-    own: Examples
-    if trainee.train.illustrations is not None:
-        own = illustration_set(data, trainee)
-    elif isinstance(source, Shards):
-        held = trainee.train.hold_out
-        own = PictureStream(source, trainee.config.side, **view(trainee), hold_out=held)
-    else:
-        own = picture_set(source, trainee)
+    """The stage's stream of pictures; with a prior, every other one is of the run's own drawing.
+
+    Of a stage that is shown lessons drawn again, those.
+    """
+    if trainee.train.redrawn:
+        return redrawn_set(out / "redrawn" / trainee.config.name, trainee)
+    own = pictures_of(data, source, trainee, view(trainee))
     if trainee.train.prior is None:
         return own
     prior = read_folder(out / "prior" / trainee.config.name)
-    return own.alternating(picture_set(prior, trainee))
+    return own.alternating(picture_set(prior, trainee, view(trainee)))
 
 
-def picture_set(pictures: Pictures, trainee: Trainee) -> PictureSet:
+def pictures_of(data: Path, source: Source, trainee: Trainee, seen: dict[str, Any]) -> Examples:
+    """One's own pictures, or lessons made of them."""
+    if trainee.train.illustrations is not None:
+        return illustration_set(data, trainee, seen)
+    if isinstance(source, Shards):
+        held = trainee.train.hold_out
+        return PictureStream(source, trainee.config.side, **seen, hold_out=held)
+    return picture_set(source, trainee, seen)
+
+
+def redrawn_set(folder: Path, trainee: Trainee) -> RedrawnSet:
+    """Lessons, and what the stages below made of them."""
+    side, pictures = trainee.config.side, read_folder(folder / redrawn.PAGES)
+    cache = room_for([pair.path for pair in pictures.pairs], side, "RGB")
+    held = trainee.train.hold_out
+    return RedrawnSet(
+        pictures, folder / redrawn.BELOW, side, **view(trainee), hold_out=held, cache=cache
+    )
+
+
+def picture_set(pictures: Pictures, trainee: Trainee, seen: dict[str, Any]) -> PictureSet:
     """Pictures as the stage takes them: decoded once if that fits the cache, else each time."""
     side = trainee.config.side
     cache = room_for([pair.path for pair in pictures.pairs], side, "RGB")
     held = trainee.train.hold_out
     with progress_bar(f"reading pictures at {side}", "pictures") as advance:
-        return PictureSet(
-            pictures, side, **view(trainee), hold_out=held, cache=cache, on_progress=advance
-        )
+        return PictureSet(pictures, side, **seen, hold_out=held, cache=cache, on_progress=advance)
 
 
-def illustration_set(data: Path, trainee: Trainee) -> IllustrationSet:
+def illustration_set(data: Path, trainee: Trainee, seen: dict[str, Any]) -> IllustrationSet:
     """The icons in a folder as lessons, decoded likewise."""
     side, plan, icons = trainee.config.side, trainee.train.illustrations, read_illustrations(data)
     assert plan is not None
     cache = room_for([icon.path for icon in icons], side, "RGBA")
     with progress_bar(f"reading icons at {side}", "icons") as advance:
-        return IllustrationSet(icons, plan, side, **view(trainee), cache=cache, on_progress=advance)
+        return IllustrationSet(icons, plan, side, **seen, cache=cache, on_progress=advance)
 
 
 def room_for(paths: Sequence[Path], side: int, mode: Mode) -> Path | None:
@@ -77,6 +94,11 @@ def view(trainee: Trainee) -> dict[str, Any]:
     """What the stage wants to see of pictures."""
     train = trainee.train
     return {"crop": train.crop, "align": trainee.scale, "seed": train.seed}
+
+
+def whole(trainee: Trainee) -> dict[str, Any]:
+    """The same pictures without cutting parts of them."""
+    return view(trainee) | {"crop": None}
 
 
 def default_workers(dataset: Examples, device: torch.device) -> int:

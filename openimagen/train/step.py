@@ -21,7 +21,6 @@ from openimagen.diffusion import (
 )
 from openimagen.text import TextEmbedding
 from openimagen.train.noise import ExampleNoise
-from openimagen.train.rough import FAULTS, rough
 
 
 class BatchShare(NamedTuple):
@@ -79,10 +78,12 @@ def prepare(
     text: TextEmbedding,
     scale: int,
     share: BatchShare,
+    below: UInt8[Tensor, "b 3 h_low w_low"] | None = None,
 ) -> Noised:
     """Draw noise levels, noise, dropped texts and, for super-resolution, the noised picture below.
 
-    `scale` is how much larger the stage's pictures are than those below; 1 for the base.
+    `scale` is how much larger the stage's pictures are than those below; 1 for the base. If those
+    `below` are not given, they are the pictures made smaller.
     What an example gets is decided by the seed, its number and its batch alone, not by how the
     batch is shared nor by the device.
     """
@@ -102,10 +103,8 @@ def prepare(
     keeps = uniform() >= train.pool_drop if train.pool_drop else None
     if not stage.unet.lowres:
         return Noised(x, noise.draw(*x.shape[1:]), t, log_snr, text, keeps_pooled=keeps)
-    lowres, level = avg_pool2d(x, scale), uniform()  # a level per picture
-    if train.rough:
-        lowres = rough(lowres, level, noise.draw(FAULTS, *lowres.shape[2:]))
-    aug_log_snr = augmentation_log_snr(stage.diffusion, level)
+    lowres = avg_pool2d(x, scale) if below is None else to_float(below.to(device))
+    aug_log_snr = augmentation_log_snr(stage.diffusion, uniform())  # a level per picture
     lowres = add_noise(lowres, noise.draw(*lowres.shape[1:]), aug_log_snr)
     return Noised(x, noise.draw(*x.shape[1:]), t, log_snr, text, lowres, aug_log_snr, keeps)
 

@@ -49,17 +49,6 @@ def test_workers_and_a_later_start_give_the_same_stream(folder: Path, tmp_path: 
     assert all(torch.equal(a.image, b.image) for a, b in zip(whole[3:], later, strict=True))
 
 
-def test_crops_in_a_row_are_of_one_picture_whatever_came_before(folder: Path) -> None:
-    plan = PLAN.model_copy(update={"crops": 4})
-    whole, parts = made(folder), made(folder, plan=plan, crop=8, align=4)
-    for ticket in (9, 3, 0, 8, 10, 11, 1):  # of pictures 2, 0 and again 2
-        picture, part = whole[ticket // 4], parts[ticket]
-        windows = picture.image.unfold(1, 8, 4).unfold(2, 8, 4).permute(1, 2, 0, 3, 4).flatten(0, 1)
-        assert part.caption == picture.caption
-        assert any(torch.equal(window, part.image) for window in windows)
-    assert len({parts[ticket].image.numpy().tobytes() for ticket in (0, 1, 3)}) > 1
-
-
 def test_a_crop_is_a_part_of_the_picture(folder: Path) -> None:
     whole, part = made(folder), made(folder, crop=16, align=4)
     for ticket in range(8):

@@ -125,7 +125,7 @@ def test_torch_s_global_randomness_is_left_alone(folder: Path) -> None:
 
 
 def test_a_picture_is_decoded_and_shrunk(folder: Path) -> None:
-    for image, caption in map(PictureSet(read_folder(folder), SIDE).__getitem__, range(COUNT)):
+    for image, caption, _ in map(PictureSet(read_folder(folder), SIDE).__getitem__, range(COUNT)):
         assert torch.equal(image, to_tensor(square(load(folder / f"{caption[0]}.png"), SIDE)))
 
 
@@ -133,7 +133,7 @@ def test_crops_are_aligned_and_reach_every_corner(folder: Path, tmp_path: Path) 
     dataset = PictureSet(read_folder(folder), SIDE, crop=8, align=4, cache=tmp_path)
     places = set()
     for ticket in range(60):
-        crop, caption = dataset[ticket]
+        crop, caption, _ = dataset[ticket]
         whole = to_tensor(square(load(folder / f"{caption[0]}.png"), SIDE))
         windows = whole.unfold(1, 8, 1).unfold(2, 8, 1)  # [3 9 9 8 8]
         hits = (windows == crop[:, None, None]).all(dim=(0, 3, 4)).nonzero()
@@ -172,7 +172,7 @@ def test_a_changed_picture_is_decoded_again(tmp_path: Path) -> None:
 
 def test_a_data_set_travels_without_its_pixels(folder: Path, tmp_path: Path) -> None:
     dataset = PictureSet(read_folder(folder), SIDE, cache=tmp_path)
-    image, caption = dataset[3]
+    image, caption, _ = dataset[3]
     sent = pickle.dumps(dataset)
     assert len(sent) < 3 * SIDE * SIDE * COUNT
     assert torch.equal(pickle.loads(sent)[3].image, image)
@@ -236,7 +236,7 @@ def test_the_cache_leaves_broken_pictures_out_and_names_them(
         (name, reason), *_ = dataset.faults.named.items()
         assert (name, len(dataset.faults)) == (str(tmp_path / "b.png"), 1)
         assert name not in reason and "truncated" in reason
-        for image, caption in map(dataset.__getitem__, range(6)):
+        for image, caption, _ in map(dataset.__getitem__, range(6)):
             assert torch.equal(image, to_tensor(square(load(tmp_path / f"{caption}.png"), SIDE)))
 
 

@@ -300,7 +300,7 @@ def test_odd_tickets_can_be_another_set_s(root: Path, tmp_path: Path, workers: i
 
 def test_crops_are_aligned_and_reach_every_corner(root: Path) -> None:
     places = set()
-    for crop, caption in itertools.islice(Reader(stream_of(root)), 80):
+    for crop, caption, _ in itertools.islice(Reader(stream_of(root)), 80):
         whole = to_tensor(square(load(picture(int(caption))), SIDE))
         windows = whole.unfold(1, 8, 1).unfold(2, 8, 1)  # [3 9 9 8 8]
         hits = (windows == crop[:, None, None]).all(dim=(0, 3, 4)).nonzero()

@@ -17,7 +17,6 @@ from openimagen.config import (
 )
 from openimagen.diffusion import alpha_sigma, log_snr_at, time_at
 from openimagen.text import TextEmbedding
-from openimagen.train.rough import mean
 from openimagen.train.step import BatchShare, Noised, learning_rate, loss_of, prepare
 from openimagen.unet import UNet
 
@@ -43,17 +42,17 @@ def prepared(
     batch: int,
     side: int = 2,
     lowres: bool = False,
-    grey: int = 255,
+    below: Tensor | None = None,
     mine: slice = slice(None),
     start: int = 0,
     **train: object,
 ) -> Noised:
     share = BatchShare(range(start, start + batch), range(start, start + batch)[mine])
     count = len(share.mine)
-    image = torch.full((count, 3, side, side), grey, dtype=torch.uint8)
+    image = torch.full((count, 3, side, side), 255, dtype=torch.uint8)
     text = TextEmbedding(torch.ones(count, 2, 4), torch.ones(count, 2, dtype=torch.bool))
     config = TrainConfig.model_validate({"images": 1, **train})
-    return prepare(stage_of(lowres), config, image, text, 2 if lowres else 1, share)
+    return prepare(stage_of(lowres), config, image, text, 2 if lowres else 1, share, below)
 
 
 # --- what is drawn --------------------------------------------------------------------------------
@@ -113,16 +112,14 @@ def test_the_picture_below_is_noised_to_a_level_of_its_own() -> None:
     assert correlation[0, 1].abs() < 0.25
 
 
-def test_faults_are_as_strong_as_the_noise_on_the_picture_below() -> None:
-    plain, faulty = (
-        prepared(256, side=32, lowres=True, rough=on, grey=128) for on in (False, True)
-    )
-    assert plain.lowres is not None and faulty.lowres is not None and faulty.aug_log_snr is not None
-    assert torch.equal(plain.aug_log_snr, faulty.aug_log_snr)
-    level = (12 - faulty.aug_log_snr) / 20
-    seen = level < 0.4  # where noise does not hide it
-    shown = mean(faulty.lowres, 3).var(dim=(1, 2, 3)) - mean(plain.lowres, 3).var(dim=(1, 2, 3))
-    assert torch.corrcoef(torch.stack([level[seen] ** 2, shown[seen]]))[0, 1] > 0.6
+def test_a_picture_below_that_is_given_is_taken_and_noised_likewise() -> None:
+    black = torch.zeros(256, 3, 16, 16, dtype=torch.uint8)
+    made, given = (prepared(256, side=32, lowres=True, below=each) for each in (None, black))
+    assert made.lowres is not None and given.lowres is not None and given.aug_log_snr is not None
+    alpha, _ = alpha_sigma(given.aug_log_snr)
+    apart = 2 * alpha[:, None, None, None].expand_as(made.lowres)  # white and black
+    torch.testing.assert_close(made.lowres - given.lowres, apart)
+    assert torch.equal(made.x, given.x) and torch.equal(made.eps, given.eps)
 
 
 def test_parts_make_up_the_batch() -> None:
@@ -134,7 +131,6 @@ def test_an_example_s_randomness_does_not_depend_on_how_its_batch_is_shared() ->
     how = {
         "side": 4,
         "lowres": True,
-        "rough": True,
         "text_drop": 0.5,
         "pool_drop": 0.5,
         "start": 21,

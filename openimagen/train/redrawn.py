@@ -1,0 +1,96 @@
+"""Pictures below as the trained stages below really draw them: edges waver, shades are patchy.
+
+An upscaler that is shown clean pictures made smaller takes all that for detail, and enlarges it;
+the paper's augmentation, noise, is not what is wrong with them. So pictures are noised until their
+edges are lost and drawn again from there by the base, as it draws; stages between raise that. What
+comes of it still lies where the picture has it, and is as far from it as a sample's detail is.
+"""
+
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from openimagen.cascade import Cascade, PictureNoise, match_colours
+from openimagen.data.batch import Batch
+from openimagen.data.images import to_float, to_pil
+from openimagen.diffusion import add_noise, sampling_log_snrs
+from openimagen.files import write_whole
+from openimagen.progress import progress_bar
+
+TOGETHER = 8  # pictures that are drawn again from one noise level
+LOG_SNRS = -3.0, 0.5  # of these levels: what is drawn from less noise is finer than a sample
+PAGES, BELOW = "pictures", "below"  # the one folder and the other
+
+
+@torch.inference_mode()
+def redraw(
+    cascade: Cascade,
+    number: int,
+    pictures: Float[Tensor, "b 3 s s"],
+    captions: Sequence[str],
+    seeds: Sequence[int],
+) -> Float[Tensor, "b 3 s_low s_low"]:
+    """What the stages below stage `number` make of pictures in [-1, 1], in their own colours.
+
+    The level is of the first seed, the noise of each picture of its own. The base goes the last
+    part of its usual walk, in steps as long.
+    """
+    base = cascade.stages[0].config
+    truth = interpolate(pictures.to(cascade.device), size=2 * (base.side,), mode="area")
+    lot = torch.Generator().manual_seed(seeds[0])
+    low, high = LOG_SNRS
+    first = low + (high - low) * torch.rand((), generator=lot).item()
+    sampling = base.sampling
+    walk = sampling_log_snrs(base.diffusion.schedule, sampling.steps, sampling.log_snr_range)
+    steps = max(1, int((walk[:-1] >= first).sum()))
+    eps = PictureNoise(seeds, 0, cascade.device).draw(3, base.side, base.side)
+    z = add_noise(truth, eps, torch.full((len(seeds),), first, device=cascade.device))
+    text = cascade.encode(captions)
+    settings = [{"steps": steps, "log_snr_range": (first, walk[-1].item())}]
+    drawn = cascade.sample(text, seeds, settings=settings, size=base.side, latents=z)[-1]
+    drawn = match_colours(drawn, truth).clamp(-1, 1)
+    if number == 1:
+        return drawn
+    below = cascade.stages[number - 1].config.side
+    return cascade.sample(text, seeds, size=below, start=1, lowres=drawn)[-1]
+
+
+def draw_again(
+    cascade: Cascade, number: int, lessons: Iterator[Batch], count: int, folder: Path
+) -> None:
+    """Fill two data folders with `count` lessons and with what the stages below make of them.
+
+    `lessons` begin with the first of those that are `left`.
+    """
+    pages, below = folder / PAGES, folder / BELOW
+    for each in (pages, below):
+        each.mkdir(parents=True, exist_ok=True)
+    done, name = left(folder, count).start, cascade.stages[number].config.name
+    with progress_bar(f"drawing what {name} is shown", "pictures") as advance:
+        for batch in lessons:
+            numbers = range(done, done + len(batch.captions))
+            drawn = redraw(cascade, number, to_float(batch.image), batch.captions, numbers)
+            for row, ticket in enumerate(numbers):
+                file = f"{ticket:06d}.png"
+                write_picture(below / file, drawn[row])
+                (pages / file).with_suffix(".txt").write_text(batch.captions[row], "utf-8")
+                write_picture(pages / file, to_float(batch.image[row]))  # last: now it is there
+            done = numbers.stop
+            advance(done, count)
+
+
+def left(folder: Path, count: int) -> range:
+    """Numbers of the lessons, from 0 to `count`, that are still to be drawn, in whole batches."""
+    done = len([*(folder / PAGES).glob("*.png")])
+    return range(done if done >= count else done // TOGETHER * TOGETHER, count)
+
+
+def write_picture(path: Path, picture: Float[Tensor, "3 s s"]) -> None:
+    """As PNG; whole or not at all."""
+    to_pil(picture).save(png := BytesIO(), format="png")
+    write_whole(path, png.getvalue())
