@@ -402,5 +402,7 @@ class Recipe(Config):
                     f"train.{stage.name}.crop is {crop}: it must be a multiple of {scale}, "
                     f"at most {stage.side}"
                 )
+            if self.train[stage.name].redrawn and not stage.unet.lowres:
+                raise ValueError(f"train.{stage.name}.redrawn: no stage is below {stage.name}")
             below = stage.side
         return self

@@ -16,6 +16,7 @@ from openimagen.recipes import emoji, own_folder
 def recipe() -> Recipe:
     """own_folder, gentler; every other picture is one that the model drew before it learned."""
     start = own_folder.recipe()
-    update = {"prior": Prior(prompts=emoji.PROMPTS), "images": 6_000, "learning_rate": 3e-4}
+    prior = {"prior": Prior(prompts=emoji.PROMPTS), "redrawn": 0}
+    update = prior | {"images": 6_000, "learning_rate": 3e-4}
     train = {name: plan.model_copy(update=update) for name, plan in start.train.items()}
     return Recipe(model=start.model, train=train)

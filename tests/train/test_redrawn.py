@@ -174,6 +174,11 @@ def test_it_needs_the_stages_below(plan: Recipe, folder: Path, tmp_path: Path) -
     assert not (tmp_path / "run").exists()
 
 
+def test_the_base_has_nothing_below(recipe: Recipe) -> None:
+    with pytest.raises(ValueError, match=r"train\.base\.redrawn: no stage is below base"):
+        override(recipe, ["train.base.redrawn=4"])
+
+
 def test_it_leaves_no_room_for_a_prior() -> None:
     with pytest.raises(ValidationError, match="leave prior out"):
         TrainConfig.model_validate({"images": 8, "redrawn": 4, "prior": {"prompts": ["a"]}})
