@@ -1,6 +1,5 @@
 """What pages tell one to type is what the command takes; launch scripts do what they say."""
 
-import hashlib
 import os
 import re
 import shlex
@@ -18,6 +17,7 @@ from openimagen import recipes
 from openimagen.cli import app
 from openimagen.evaluate.report.result import read_report
 from openimagen.evaluate.report.table import BEGIN, END, markdown
+from openimagen.model_folder import read_model_file
 
 ROOT = Path(__file__).parent.parent
 LAUNCH = ROOT / "docs/launch"
@@ -68,8 +68,14 @@ def test_what_the_card_wanted_and_has_is_in_the_report() -> None:
 
 
 def test_report_is_of_the_embedded_model() -> None:
-    asked = read_report(MODEL / "report.json").asked
-    assert asked.sha256 == hashlib.sha256((MODEL / "model.json").read_bytes()).hexdigest()
+    """Its figures are of pictures of one size: of the stages that drew those."""
+    asked, model = read_report(MODEL / "report.json").asked, read_model_file(MODEL)
+    drew = [stage for stage in asked.stages if stage.side <= asked.size]
+    ours = [stage for stage in model.model.stages if stage.side <= asked.size]
+    assert drew and len(drew) == len(ours)
+    for stage, mine in zip(drew, ours, strict=True):
+        assert stage.sha256 == model.weights[mine.name].sha256
+        assert stage.sampling == mine.sampling.model_dump(mode="json")
 
 
 # --- pages ----------------------------------------------------------------------------------------

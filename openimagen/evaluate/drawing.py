@@ -9,7 +9,7 @@ import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,17 @@ class Model:
     name: str  # as it was asked for
     sha256: str  # of model.json, which has the weights' own
     cascade: Cascade
+    weights: Mapping[str, str] = field(default_factory=dict)  # sha256 of each stage's, by name
 
 
 def load_model(name: str, device: torch.device | str = "cpu") -> Model:
     """Load an embedded model, a model folder or a hub id. ValueError if there is none."""
     folder = model_folder.find_model(name)
     cascade = model_folder.load(folder, device)
-    return Model(name, hashlib.sha256((folder / "model.json").read_bytes()).hexdigest(), cascade)
+    known = model_folder.read_model_file(folder).weights
+    weights = {stage: file.sha256 for stage, file in known.items()}
+    written = (folder / "model.json").read_bytes()
+    return Model(name, hashlib.sha256(written).hexdigest(), cascade, weights)
 
 
 @dataclass(frozen=True)

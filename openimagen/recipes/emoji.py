@@ -8,7 +8,8 @@ Time:      of the base, not timed as it is: between 15 and 45 minutes by what it
            and backward pass became a CUDA graph (6,200 images a second in batches of 1,024, 2,150
            in batches of 256); the 5,744,640 of what ships took 11 with all of a step in one graph
            and compiling 2 (docs/experiments.md). On two CPU cores, 24 a second in batches of 128.
-           sr256 took three hours of one slow core.
+           sr256: 19 crops a second of one core, two hours, after 20 minutes in which the base draws
+           its lessons again; measured from nothing after 60,000 (docs/experiments.md).
 Cost:      one to three dollars at 4 dollars an hour.
 Score:     of what ships, whose base had these settings but did not begin from nothing (its card
            says from what): R@1 0.89 over 200 names that it saw, where real icons of another style
@@ -131,7 +132,7 @@ def recipe() -> Recipe:
         sampling=sr256.sampling.model_copy(update={"aug_level": 0.3}),
     )
     upscalers = TrainConfig(
-        images=60_000,
+        images=150_000,
         batch=8,
         crop=128,
         redrawn=4_000,
@@ -161,6 +162,6 @@ def recipe() -> Recipe:
                 preview_prompts=PROMPTS,
             ),
             "sr256": upscalers,
-            "sr1024": upscalers.model_copy(update={"images": 40_000, "redrawn": 2_000}),
+            "sr1024": upscalers.model_copy(update={"images": 60_000, "redrawn": 2_000}),
         },
     )

@@ -31,7 +31,7 @@ def made(texts: list[str], **changes: object) -> Report:
     return Report(
         asked=Asked(
             model="emoji", sha256="1234", licence="Apache-2.0", version="0.1",
-            stages=(StageFacts(**stage, sampling={"steps": 16, "guidance": 1.5}),),
+            stages=(StageFacts(**stage, sha256="beef", sampling={"steps": 16, "guidance": 1.5}),),
             data="fluent", unseen="noto", names=200, seed=0, size=64, side=64,
             command="openimagen evaluate report emoji",
         ),

@@ -34,6 +34,7 @@ class StageFacts(Config):
     name: str
     side: int
     parameters: int
+    sha256: str  # of its weights' file
     sampling: dict[str, Any]
 
 

@@ -259,6 +259,7 @@ def _facts(asked: Request, exams: Sequence[Exam]) -> Asked:
                 name=stage.config.name,
                 side=stage.config.side,
                 parameters=sum(weight.numel() for weight in stage.trained().parameters()),
+                sha256=asked.model.weights.get(stage.config.name, ""),
                 sampling=stage.config.sampling.model_dump(mode="json"),
             )
             for stage in asked.model.cascade.stages
