@@ -366,7 +366,7 @@ class TrainConfig(Config):
     @model_validator(mode="after")
     def _one_own_drawing(self) -> "TrainConfig":
         if self.redrawn and self.prior is not None:
-            raise ValueError("redrawn shows lessons alone: leave prior out, or redrawn")
+            raise ValueError("redrawn and prior both say which pictures are shown: leave one out")
         return self
 
     @field_validator("hold_out")

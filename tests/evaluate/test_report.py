@@ -1,5 +1,6 @@
 """A report of a tiny model, whole: what it measures agrees with the measures themselves."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -59,6 +60,9 @@ def test_report_says_what_the_measures_say_and_draws_nothing_twice(
     check_neighbours(found, asked)
     check_real(found, asked, tmp_path / "same")
     assert read_report(asked.out) == found
+    for stage in found.asked.stages:  # whose weights it was
+        (file,) = Path(asked.model.name).glob(f"{stage.name}-*.safetensors")
+        assert stage.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
     assert page.read_text().count("<figure") == 8 + 8  # pictures, and nearest training pictures
     drawn = [each for each in asked.out.rglob("*.png") if each.parent.name != "sweep"]
     assert len(drawn) == 8 + 2 * 8 + 8

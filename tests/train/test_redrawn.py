@@ -180,5 +180,5 @@ def test_the_base_has_nothing_below(recipe: Recipe) -> None:
 
 
 def test_it_leaves_no_room_for_a_prior() -> None:
-    with pytest.raises(ValidationError, match="leave prior out"):
+    with pytest.raises(ValidationError, match="leave one out"):
         TrainConfig.model_validate({"images": 8, "redrawn": 4, "prior": {"prompts": ["a"]}})
