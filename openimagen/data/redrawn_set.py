@@ -35,7 +35,9 @@ class RedrawnSet(PictureSet):
         self._below = [below / pair.path.name for pair in pictures.pairs]
         self._below_cache: Path | None = None
         if cache is not None:
-            self._below_cache, _ = decoded(self._below, side // align, cache, "RGB", None)
+            self._below_cache, broken = decoded(self._below, side // align, cache, "RGB", None)
+            for path, why in broken.items():
+                raise ValueError(f"{path}: {why}: delete {below.parent} to have it drawn again")
         super().__init__(
             pictures, side, crop=crop, align=align, seed=seed, hold_out=hold_out, cache=cache
         )

@@ -19,7 +19,7 @@ def recipe() -> Recipe:
     start = emoji.recipe()
     own = {"warmup_images": 500, "preview_prompts": (), "illustrations": None}
     short = {"images": 16_000, "checkpoint_images": 4_000, "preview_images": 2_000}
-    few = {"redrawn": 1_000}  # five minutes of a core
+    few = {"redrawn": 1_000}  # five minutes of a core at 256 pixels
     train = {name: plan.model_copy(update=own | short | few) for name, plan in start.train.items()}
     train["base"] = TrainConfig.model_validate({**own, **short, "batch": 16})
     return Recipe(model=start.model.model_copy(update={"name": "own"}), train=train)

@@ -61,27 +61,28 @@ def redraw(
 
 
 def draw_again(
-    cascade: Cascade, number: int, lessons: Iterator[Batch], count: int, folder: Path
-) -> None:
-    """Fill two data folders with `count` lessons and with what the stages below make of them.
+    cascade: Cascade, number: int, lessons: Iterator[Batch], numbers: range, folder: Path
+) -> Iterator[int]:
+    """Fill two data folders with lessons and with what the stages below make of them.
 
-    `lessons` begin with the first of those that are `left`.
+    `numbers` of the lessons: those that are `left`. After each batch it says how many are there.
     """
     pages, below = folder / PAGES, folder / BELOW
     for each in (pages, below):
         each.mkdir(parents=True, exist_ok=True)
-    done, name = left(folder, count).start, cascade.stages[number].config.name
+    done, name = numbers.start, cascade.stages[number].config.name
     with progress_bar(f"drawing what {name} is shown", "pictures") as advance:
         for batch in lessons:
-            numbers = range(done, done + len(batch.captions))
-            drawn = redraw(cascade, number, to_float(batch.image), batch.captions, numbers)
-            for row, ticket in enumerate(numbers):
+            here = range(done, done + len(batch.captions))
+            drawn = redraw(cascade, number, to_float(batch.image), batch.captions, here)
+            for row, ticket in enumerate(here):
                 file = f"{ticket:06d}.png"
                 write_picture(below / file, drawn[row])
                 (pages / file).with_suffix(".txt").write_text(batch.captions[row], "utf-8")
                 write_picture(pages / file, to_float(batch.image[row]))  # last: now it is there
-            done = numbers.stop
-            advance(done, count)
+            done = here.stop
+            advance(done, numbers.stop)
+            yield done
 
 
 def left(folder: Path, count: int) -> range:

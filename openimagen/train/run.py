@@ -3,8 +3,9 @@
 import dataclasses
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from openimagen import embeddings, model_folder, recipes
 from openimagen.cascade import Cascade, Stage
 from openimagen.config import Recipe, StageConfig
-from openimagen.data.dataset import loader
+from openimagen.data.dataset import PictureSet, loader
 from openimagen.data.folder import Pictures
 from openimagen.data.illustrations import read_illustrations
 from openimagen.data.source import Source, open_source
@@ -21,7 +22,7 @@ from openimagen.device import free_memory, has_bfloat16
 from openimagen.files import write_whole
 from openimagen.text import CachedEncoder, Encoder, TextEncoder
 from openimagen.train import checkpoint, parallel, redrawn
-from openimagen.train.loop import train_stage
+from openimagen.train.loop import Interrupted, stop_on_signal, train_stage
 from openimagen.train.lora import adapt
 from openimagen.train.memory import check_memory, memory_of
 from openimagen.train.no_room import telling_of_no_room
@@ -31,6 +32,7 @@ from openimagen.train.run_data import (
     default_workers,
     open_data,
     pictures_of,
+    report_data,
     report_faults,
     whole,
 )
@@ -77,8 +79,8 @@ def train(
         if not (init or resume):
             check_fresh(recipe, chosen)
         given = given_stages(recipe, chosen, init) if init else []
-        if not resume:
-            check_below(recipe, chosen, given)
+        made = exported(out, [config.name for config in recipe.model.stages]) if resume else {}
+        check_below(recipe, chosen, [*given, *made.values()])
         encoder = encoder_for(recipe, chosen, data, source, where)
         check_width(recipe, encoder)
         check_room(recipe, chosen, where)
@@ -107,11 +109,17 @@ def run_stage(
             on_first(draw_lessons, recipe, data, source, trainee, encoder, out)
         with parallel.machine_by_machine():
             dataset = open_data(data, source, trainee, out)
-        report = partial(report_faults, data, dataset, out)
+        report: Callable[[], None] = partial(report_faults, data, dataset, out)
+        if trainee.train.redrawn:  # there is one, of what was drawn again
+            report = do_nothing
         report()
         ahead = default_workers(dataset, device) if workers is None else workers
         train_stage(trainee, dataset, encoder, out, ahead, report)
     on_first(export, recipe, [Stage(trainee.config, trainee.drawing_net())], out)
+
+
+def do_nothing() -> None:
+    """At a checkpoint."""
 
 
 def chosen_stages(recipe: Recipe, stage: str) -> list[str]:
@@ -373,6 +381,14 @@ def draw_lessons(
     number = names.index(trainee.config.name)
     model = model_folder.load(out / "export", trainee.device, stages=names[:number])
     dataset = pictures_of(data, source, trainee, whole(trainee))
-    lessons = loader(dataset, numbers.start, count, redrawn.TOGETHER)
+    first = numbers.start if isinstance(dataset, PictureSet) else 0  # a stream begins at its start
+    batches = loader(dataset, first, count, redrawn.TOGETHER)
+    lessons = islice(batches, (numbers.start - first) // redrawn.TOGETHER, None)
     model = dataclasses.replace(model, encoder=encoder)
-    redrawn.draw_again(model, number, lessons, count, folder)
+    with stop_on_signal() as signals:
+        for done in redrawn.draw_again(model, number, lessons, numbers, folder):
+            if signals:
+                stage = trainee.config.name
+                said = f"{stage} stopped with {done} of {count} lessons drawn"
+                raise Interrupted(f"{said}; --resume goes on")
+    report_data(data, dataset, dataset.faults, out)

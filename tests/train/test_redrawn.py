@@ -1,5 +1,10 @@
 """Upscalers are shown what the stages below them make of pictures, drawn before they learn."""
 
+import json
+import os
+import signal
+import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,8 +47,8 @@ def test_the_base_goes_the_last_part_of_its_walk_from_the_noised_picture(
         return sample(cascade, text, seeds, **how)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Cascade, "sample", noted)
-    tiny.stages[0].config.sampling.__dict__["steps"] = 20
-    redraw(tiny, 1, truth, ["a", "b"], [3, 4])
+    stages = [tiny.stages[0].adjusted({"steps": 20}), *tiny.stages[1:]]
+    redraw(replace(tiny, stages=stages), 1, truth, ["a", "b"], [3, 4])
     (how,) = asked
     ((settings,), latents) = how["settings"], how["latents"]  # type: ignore[misc]
     base = tiny.stages[0].config
@@ -60,14 +65,15 @@ def test_the_base_goes_the_last_part_of_its_walk_from_the_noised_picture(
 
 
 def test_it_has_the_picture_s_colours_and_a_noise_of_its_own(tiny: Cascade) -> None:
-    truth = pictures(2, 32)
+    tints = torch.tensor([[0.8, -0.6, 0.1], [-0.7, 0.2, 0.5]])
+    truth = 0.2 * pictures(2, 32) + tints[:, :, None, None]
     drawn = redraw(tiny, 1, truth, ["a", "b"], [8, 9])
     assert drawn.shape == (2, 3, 16, 16)
     torch.testing.assert_close(drawn[:1], redraw(tiny, 1, truth[:1], ["a"], [8]))
     other = redraw(tiny, 1, truth[:1], ["a"], [10])
     assert (drawn[:1] - other).abs().mean() > 0.01
     plain = avg_pool2d(truth, 2).mean((2, 3))
-    assert (drawn.mean((2, 3)) - plain).abs().max() < 0.05
+    assert (drawn.mean((2, 3)) - plain).abs().max() < 0.1
 
 
 def test_stages_between_raise_it(tiny: Cascade) -> None:
@@ -135,7 +141,9 @@ def test_lessons_made_of_icons_are_drawn_again_whole(recipe: Recipe, tmp_path: P
     icons = write_corpus(tmp_path / "icons", side=64)
     settings = ["train.sr32.redrawn=8", "train.sr32.illustrations.scenes=0.5"]
     train(override(recipe, settings), icons, tmp_path / "run", device="cpu")
-    for picture in (tmp_path / "run/redrawn/sr32/pictures").glob("*.png"):
+    drawn = [*(tmp_path / "run/redrawn/sr32/pictures").glob("*.png")]
+    assert len(drawn) == 8
+    for picture in drawn:
         assert np.asarray(Image.open(picture)).shape == (32, 32, 3)
 
 
@@ -160,6 +168,52 @@ def test_a_run_killed_while_drawing_ends_as_one_that_was_not(
     assert hashes[0] == hashes[1]
 
 
+def test_a_run_told_to_stop_while_drawing_leaves_in_order(
+    plan: Recipe, first: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = redrawn.redraw
+
+    def told(*args: object) -> Tensor:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return draw(*args)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch, pytest.raises(loop.Interrupted, match="8 of 20 lessons"):
+        patch.setattr(redrawn, "redraw", told)
+        train(plan, folder, tmp_path / "run", stage="sr32", init=first, device="cpu")
+    assert left(tmp_path / "run/redrawn/sr32", 20) == range(8, 20)
+    train(plan, folder, tmp_path / "run", stage="sr32", resume=True, device="cpu")
+
+
+def test_shards_go_on_where_drawing_stopped_and_are_what_is_reported(
+    plan: Recipe, first: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tarfile.open(tmp_path / "0.tar", "w") as tar:
+        for file in sorted(folder.iterdir()):
+            tar.add(file, file.name)
+
+    def captions(run: str) -> list[tuple[str, ...]]:
+        pages = read_folder(tmp_path / run / "redrawn/sr32/pictures").pairs
+        return [page.captions for page in pages]
+
+    data = tmp_path / "0.tar"
+    train(plan, data, tmp_path / "whole", stage="sr32", init=first, device="cpu")
+    draw, calls = redrawn.redraw, []
+
+    def dies(*args: object) -> Tensor:
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return draw(*args)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(redrawn, "redraw", dies)
+        train(plan, data, tmp_path / "cut", stage="sr32", init=first, device="cpu")
+    train(plan, data, tmp_path / "cut", stage="sr32", resume=True, device="cpu")
+    assert captions("cut") == captions("whole") and len(captions("cut")) == 20
+    report = json.loads((tmp_path / "whole/data_report.json").read_text())
+    assert report["shards"] == 1
+
+
 def test_what_is_left_is_told_in_whole_batches(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     for done, first in ((0, 0), (7, 0), (8, 8), (13, 8), (20, 20)):
@@ -172,6 +226,9 @@ def test_it_needs_the_stages_below(plan: Recipe, folder: Path, tmp_path: Path) -
     with pytest.raises(ValueError, match=r"train\.sr32\.redrawn needs the stages below: give the"):
         train(plan, folder, tmp_path / "run", stage="sr32", device="cpu")
     assert not (tmp_path / "run").exists()
+    model = train(plan, folder, tmp_path / "run", stage="base", device="cpu")
+    train(plan, folder, tmp_path / "run", stage="sr32", resume=True, device="cpu")
+    assert (model / "model.json").exists()
 
 
 def test_the_base_has_nothing_below(recipe: Recipe) -> None:

@@ -34,7 +34,7 @@ class StageFacts(Config):
     name: str
     side: int
     parameters: int
-    sha256: str  # of its weights' file
+    sha256: str = ""  # of its weights' file
     sampling: dict[str, Any]
 
 
@@ -42,7 +42,7 @@ class Asked(Config):
     """What was measured, and on what."""
 
     model: str
-    sha256: str  # of model.json, which has the weights' own
+    sha256: str  # of model.json as it was then
     licence: str
     version: str  # of openimagen
     stages: tuple[StageFacts, ...]
