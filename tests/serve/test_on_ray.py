@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import ray
 from openai import BadRequestError, OpenAI
@@ -35,7 +36,9 @@ def test_replicas_draw_what_imagen_draws(client: OpenAI) -> None:
         answer = client.images.generate(prompt="red apple", size="64x64", extra_body={"seed": seed})
         data = base64.b64decode((answer.data or [])[0].b64_json or "")
         with Image.open(io.BytesIO(data)) as picture:
-            assert picture.tobytes() == imagen("red apple", seed=seed, size=64)[0].tobytes()
+            there = np.asarray(picture).astype(int)
+        here = np.asarray(imagen("red apple", seed=seed, size=64)[0]).astype(int)
+        assert np.abs(there - here).max() <= 1  # a replica has fewer threads: sums round otherwise
 
 
 def test_streams_come_through_the_proxy(client: OpenAI) -> None:
