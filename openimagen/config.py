@@ -338,9 +338,7 @@ class TrainConfig(Config):
     pool_drop: BelowOne = 0.0  # to leave out all, unet.pool=false
     illustrations: Illustrations | None = None  # None: the pictures as they are
     crop: Positive | None = None  # super-resolution trains on crops of this side, in output pixels
-    # super-resolution: pictures below are what the trained stages below make of so many lessons; 0:
-    # they are the pictures themselves, made smaller
-    redrawn: Natural = 0
+    redrawn: Natural = 0  # super-resolution: lessons to be drawn again by the stages below
     # of the arithmetic; weights stay float32. auto: bfloat16 where the device has it
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False  # torch.compile the network: minutes at the start, faster after it
@@ -358,13 +356,9 @@ class TrainConfig(Config):
     seed: Natural = 0
 
     @model_validator(mode="after")
-    def _matrices_are_whole(self) -> "TrainConfig":
+    def _settings_agree(self) -> "TrainConfig":
         if self.optimizer == "muon" and self.parallel == "fsdp":
             raise ValueError("muon needs whole matrices: use parallel=ddp, or optimizer=adamw")
-        return self
-
-    @model_validator(mode="after")
-    def _one_own_drawing(self) -> "TrainConfig":
         if self.redrawn and self.prior is not None:
             raise ValueError("redrawn and prior both say which pictures are shown: leave one out")
         return self
@@ -387,9 +381,7 @@ class Recipe(Config):
     def _names_match(self) -> "Recipe":
         names = {stage.name for stage in self.model.stages}
         if set(self.train) != names:
-            raise ValueError(
-                f"train names {sorted(self.train)}, the model's stages {sorted(names)}"
-            )
+            raise ValueError(f"train names {sorted(self.train)}, the model {sorted(names)}")
         return self
 
     @model_validator(mode="after")

@@ -3,13 +3,11 @@
 The model draws pictures before it is trained; training then sees one of them for each of one's own.
 """
 
-from io import BytesIO
 from pathlib import Path
 
 from openimagen.cascade import Cascade
 from openimagen.config import Prior
-from openimagen.data.images import to_pil
-from openimagen.files import write_whole
+from openimagen.data.images import write_picture
 from openimagen.progress import progress_bar
 
 
@@ -26,6 +24,5 @@ def draw_prior(cascade: Cascade, prior: Prior, side: int, folder: Path) -> None:
                 prompt = prior.prompts[number % len(prior.prompts)]
                 image = cascade.sample([prompt], [number], size=side)[-1][0]
                 picture.with_suffix(".txt").write_text(prompt, encoding="utf-8")
-                to_pil(image).save(png := BytesIO(), format="png")
-                write_whole(picture, png.getvalue())
+                write_picture(picture, image)
             advance(number + 1, prior.pictures)

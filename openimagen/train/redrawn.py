@@ -7,7 +7,6 @@ comes of it still lies where the picture has it, and is as far from it as a samp
 """
 
 from collections.abc import Iterator, Sequence
-from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -17,9 +16,8 @@ from torch.nn.functional import interpolate
 
 from openimagen.cascade import Cascade, PictureNoise, match_colours
 from openimagen.data.batch import Batch
-from openimagen.data.images import to_float, to_pil
+from openimagen.data.images import to_float, write_picture
 from openimagen.diffusion import add_noise, sampling_log_snrs
-from openimagen.files import write_whole
 from openimagen.progress import progress_bar
 
 TOGETHER = 8  # pictures that are drawn again from one noise level
@@ -89,9 +87,3 @@ def left(folder: Path, count: int) -> range:
     """Numbers of the lessons, from 0 to `count`, that are still to be drawn, in whole batches."""
     done = len([*(folder / PAGES).glob("*.png")])
     return range(done if done >= count else done // TOGETHER * TOGETHER, count)
-
-
-def write_picture(path: Path, picture: Float[Tensor, "3 s s"]) -> None:
-    """As PNG; whole or not at all."""
-    to_pil(picture).save(png := BytesIO(), format="png")
-    write_whole(path, png.getvalue())
