@@ -338,7 +338,7 @@ class TrainConfig(Config):
     pool_drop: BelowOne = 0.0  # to leave out all, unet.pool=false
     illustrations: Illustrations | None = None  # None: the pictures as they are
     crop: Positive | None = None  # super-resolution trains on crops of this side, in output pixels
-    redrawn: Natural = 0  # super-resolution: lessons to be drawn again by the stages below
+    redrawn: Natural = 0  # super-resolution: lessons to be drawn again by the stage below
     # of the arithmetic; weights stay float32. auto: bfloat16 where the device has it
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False  # torch.compile the network: minutes at the start, faster after it

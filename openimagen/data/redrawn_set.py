@@ -1,4 +1,4 @@
-"""Pictures, and what the stages below an upscaler make of them, as one stream of examples."""
+"""Pictures, and what the stage below an upscaler makes of them, as one stream of examples."""
 
 from pathlib import Path
 

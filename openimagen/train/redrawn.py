@@ -1,9 +1,11 @@
-"""Pictures below as the trained stages below really draw them: edges waver, shades are patchy.
+"""Pictures below as the trained stage below really draws them: edges waver, shades are patchy.
 
 An upscaler that is shown clean pictures made smaller takes all that for detail, and enlarges it;
-the paper's augmentation, noise, is not what is wrong with them. So pictures are noised until their
-edges are lost and drawn again from there by the base, as it draws; stages between raise that. What
-comes of it still lies where the picture has it, and is as far from it as a sample's detail is.
+the paper's augmentation, noise, is not what is wrong with them. So for the first upscaler pictures
+are noised until their edges are lost, and drawn again from there by the base, as it draws. What
+comes of it still lies where the picture has it, to a pixel of the base: for the one above that is
+too far to know where an edge goes, and all that it learns is to leave edges soft. It is shown what
+the upscaler below it makes of pictures made smaller.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,11 +35,15 @@ def redraw(
     captions: Sequence[str],
     seeds: Sequence[int],
 ) -> Float[Tensor, "b 3 s_low s_low"]:
-    """What the stages below stage `number` make of pictures in [-1, 1], in their own colours.
+    """What the stage below stage `number` makes of pictures in [-1, 1], in their own colours.
 
-    The level is of the first seed, the noise of each picture of its own. The base goes the last
-    part of its usual walk, in steps as long.
+    Of the base the level is of the first seed, the noise of each picture of its own. It goes the
+    last part of its usual walk, in steps as long.
     """
+    if number > 1:
+        small, below = (stage.config.side for stage in cascade.stages[number - 2 : number])
+        lowres = interpolate(pictures.to(cascade.device), size=2 * (small,), mode="area")
+        return cascade.sample(captions, seeds, size=below, start=number - 1, lowres=lowres)[-1]
     base = cascade.stages[0].config
     truth = interpolate(pictures.to(cascade.device), size=2 * (base.side,), mode="area")
     lot = torch.Generator().manual_seed(seeds[0])
@@ -48,20 +54,15 @@ def redraw(
     steps = max(1, int((walk[:-1] >= first).sum()))
     eps = PictureNoise(seeds, 0, cascade.device).draw(3, base.side, base.side)
     z = add_noise(truth, eps, torch.full((len(seeds),), first, device=cascade.device))
-    text = cascade.encode(captions)
     settings = [{"steps": steps, "log_snr_range": (first, walk[-1].item())}]
-    drawn = cascade.sample(text, seeds, settings=settings, size=base.side, latents=z)[-1]
-    drawn = match_colours(drawn, truth).clamp(-1, 1)
-    if number == 1:
-        return drawn
-    below = cascade.stages[number - 1].config.side
-    return cascade.sample(text, seeds, size=below, start=1, lowres=drawn)[-1]
+    drawn = cascade.sample(captions, seeds, settings=settings, size=base.side, latents=z)[-1]
+    return match_colours(drawn, truth).clamp(-1, 1)
 
 
 def draw_again(
     cascade: Cascade, number: int, lessons: Iterator[Batch], numbers: range, folder: Path
 ) -> Iterator[int]:
-    """Fill two data folders with lessons and with what the stages below make of them.
+    """Fill two data folders with lessons and with what the stage below makes of them.
 
     `numbers` of the lessons: those that are `left`. After each batch it says how many are there.
     """

@@ -5,7 +5,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import torch
@@ -328,17 +328,14 @@ def check_fresh(recipe: Recipe, chosen: Sequence[str]) -> None:
 
 
 def check_below(recipe: Recipe, chosen: Sequence[str], given: Sequence[Stage]) -> None:
-    """Refuse to show a stage what those below it draw, if they are not trained by then."""
+    """Refuse to show a stage what the one below it draws, if that is not trained by then."""
     trained = {stage.config.name for stage in given} | {*chosen}
-    below = list[str]()
-    for config in recipe.model.stages:
-        name = config.name
-        if name in chosen and recipe.train[name].redrawn and not trained.issuperset(below):
+    for below, stage in pairwise(config.name for config in recipe.model.stages):
+        if stage in chosen and recipe.train[stage].redrawn and below not in trained:
             raise ValueError(
-                f"train.{name}.redrawn needs the stages below: give them as --init MODEL, train "
-                f"all stages, or show {name} plain pictures, --set train.{name}.redrawn=0"
+                f"train.{stage}.redrawn needs {below}: give it as --init MODEL, train all stages, "
+                f"or show {stage} plain pictures, --set train.{stage}.redrawn=0"
             )
-        below.append(name)
 
 
 def make_trainee(recipe: Recipe, name: str, out: Path, device: torch.device) -> Trainee:
@@ -373,13 +370,13 @@ def draw_priors(
 def draw_lessons(
     recipe: Recipe, data: Path, source: Source, trainee: Trainee, encoder: Encoder, out: Path
 ) -> None:
-    """Have the stages below draw again what a stage is to be shown, unless that is done."""
+    """Have the stage below draw again what a stage is to be shown, unless that is done."""
     names = [config.name for config in recipe.model.stages]
     count, folder = trainee.train.redrawn, out / "redrawn" / trainee.config.name
     if not (numbers := redrawn.left(folder, count)):
         return
     number = names.index(trainee.config.name)
-    model = model_folder.load(out / "export", trainee.device, stages=names[:number])
+    model = model_folder.load(out / "export", trainee.device, stages=names[number - 1 : number])
     dataset = pictures_of(data, source, trainee, whole(trainee))
     first = numbers.start if isinstance(dataset, PictureSet) else 0  # a stream begins at its start
     batches = loader(dataset, first, count, redrawn.TOGETHER)

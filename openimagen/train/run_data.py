@@ -55,7 +55,7 @@ def pictures_of(data: Path, source: Source, trainee: Trainee, seen: dict[str, An
 
 
 def redrawn_set(folder: Path, trainee: Trainee) -> RedrawnSet:
-    """Lessons, and what the stages below made of them."""
+    """Lessons, and what the stage below made of them."""
     side, pictures = trainee.config.side, read_folder(folder / redrawn.PAGES)
     cache = room_for([pair.path for pair in pictures.pairs], side, "RGB")
     held = trainee.train.hold_out

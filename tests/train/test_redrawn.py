@@ -1,4 +1,4 @@
-"""Upscalers are shown what the stages below them make of pictures, drawn before they learn."""
+"""Upscalers are shown what the stage below them makes of pictures, drawn before they learn."""
 
 import json
 import os
@@ -76,11 +76,10 @@ def test_it_has_the_picture_s_colours_and_a_noise_of_its_own(tiny: Cascade) -> N
     assert (drawn.mean((2, 3)) - plain).abs().max() < 0.1
 
 
-def test_stages_between_raise_it(tiny: Cascade) -> None:
+def test_what_an_upscaler_is_below_raises_pictures_made_smaller(tiny: Cascade) -> None:
     truth = pictures(1, 64)
-    small = redraw(tiny, 1, truth, ["a"], [0])
     raised = redraw(tiny, 2, truth, ["a"], [0])
-    expected = tiny.sample(["a"], [0], size=32, start=1, lowres=small)[-1]
+    expected = tiny.sample(["a"], [0], size=32, start=1, lowres=avg_pool2d(truth, 4))[-1]
     torch.testing.assert_close(raised, expected)
 
 
@@ -222,8 +221,8 @@ def test_what_is_left_is_told_in_whole_batches(tmp_path: Path) -> None:
         assert left(tmp_path, 20) == range(first, 20)
 
 
-def test_it_needs_the_stages_below(plan: Recipe, folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"train\.sr32\.redrawn needs the stages below: give the"):
+def test_it_needs_the_stage_below(plan: Recipe, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"train\.sr32\.redrawn needs base: give it as --init"):
         train(plan, folder, tmp_path / "run", stage="sr32", device="cpu")
     assert not (tmp_path / "run").exists()
     model = train(plan, folder, tmp_path / "run", stage="base", device="cpu")
