@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from openimagen import model_folder
-from openimagen.cascade import Cascade
+from openimagen import model_folder, recipes
+from openimagen.cascade import Cascade, Stage
 from openimagen.config import Recipe, TrainConfig
 from openimagen.data.folder import read_folder
 from openimagen.data.images import to_float, to_tensor
@@ -25,7 +25,7 @@ from openimagen.recipes import override
 from openimagen.text import CachedEncoder
 from openimagen.train import loop, redrawn
 from openimagen.train.redrawn import LOG_SNRS, left, redraw
-from openimagen.train.run import train
+from openimagen.train.run import check_below, train
 from tests.data.corpus import write_corpus
 
 
@@ -78,7 +78,8 @@ def test_it_has_the_picture_s_colours_and_a_noise_of_its_own(tiny: Cascade) -> N
 
 def test_what_an_upscaler_is_below_raises_pictures_made_smaller(tiny: Cascade) -> None:
     truth = pictures(1, 64)
-    raised = redraw(tiny, 2, truth, ["a"], [0])
+    alone = replace(tiny, stages=[Stage(tiny.stages[0].config), *tiny.stages[1:]])  # no base
+    raised = redraw(alone, 2, truth, ["a"], [0])
     expected = tiny.sample(["a"], [0], size=32, start=1, lowres=avg_pool2d(truth, 4))[-1]
     torch.testing.assert_close(raised, expected)
 
@@ -228,6 +229,14 @@ def test_it_needs_the_stage_below(plan: Recipe, folder: Path, tmp_path: Path) ->
     model = train(plan, folder, tmp_path / "run", stage="base", device="cpu")
     train(plan, folder, tmp_path / "run", stage="sr32", resume=True, device="cpu")
     assert (model / "model.json").exists()
+
+
+def test_it_needs_none_but_the_one_below() -> None:
+    recipe = recipes.load("emoji")
+    base, sr256 = (Stage(config) for config in recipe.model.stages[:2])
+    check_below(recipe, ["sr1024"], [sr256])
+    with pytest.raises(ValueError, match=r"train\.sr1024\.redrawn needs sr256: give it"):
+        check_below(recipe, ["sr1024"], [base])
 
 
 def test_the_base_has_nothing_below(recipe: Recipe) -> None:
