@@ -32,7 +32,8 @@ class IllustrationSet(PictureSet):
 
     Icons on the ground that the caption says and scenes of them, at `side` x `side` or, with
     `crop`, a part. Held out are icons of names, or of names in their style, that are in no lesson.
-    `cache` is as for PictureSet, with alpha. Illustrations smaller than `side` are left out.
+    `cache` is as for PictureSet, with alpha. Illustrations smaller than `side` are left out:
+    `too_small` of them.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class IllustrationSet(PictureSet):
         self.faults = Faults({}, names=sys.maxsize)
         self._cache: Path | None = None
         sound = [number for number, each in enumerate(illustrations) if each.side >= side]
-        self._rows = sound
+        self._rows, self.too_small = sound, len(illustrations) - len(sound)
         if cache is not None:
             paths = [illustrations[number].path for number in sound]
             self._cache, broken = decoded(paths, side, cache, "RGBA", on_progress)

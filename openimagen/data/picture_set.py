@@ -41,6 +41,8 @@ class PictureSet(Dataset[Example]):
     place of a broken one comes the next of its epoch.
     """
 
+    too_small = 0  # pictures left out for their size: none, they are resized
+
     def __init__(
         self,
         pictures: Pictures,

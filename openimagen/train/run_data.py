@@ -27,7 +27,7 @@ from openimagen.train.trainee import Trainee
 
 CACHE_BYTES = 8 * 2**30  # of decoded pictures, per stage, on disk
 WORKERS = 2  # processes that decode pictures where they are not decoded beforehand
-OTHER = ("path", "format", "pictures", "shards")  # by which data are known to be others
+OTHER = ("path", "format", "found", "shards")  # by which data are known to be others
 
 
 def open_data(data: Path, source: Source, trainee: Trainee, out: Path) -> Examples:
@@ -134,9 +134,12 @@ def report_data(data: Path, dataset: Examples, faults: Faults, out: Path) -> Non
             "pictures": len(dataset),
             "captions": sum(len(pair.captions) for pair in dataset.pairs),
             "held_out": dataset.held_pictures,
+            "too_small": dataset.too_small,
+            "found": len(dataset) + dataset.held_pictures + dataset.too_small,
         }
         line = "data: {pictures} pictures, {captions} captions".format(**contents)
         line += f", {contents['held_out']} pictures held out" if contents["held_out"] else ""
+        line += f", {contents['too_small']} too small left out" if contents["too_small"] else ""
     else:
         contents = {"format": dataset.shards.format, "shards": len(dataset.shards.paths)}
         line = "data: {shards} shards, {format}".format(**contents)

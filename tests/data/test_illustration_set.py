@@ -99,5 +99,7 @@ def test_icons_smaller_than_the_stage_are_left_out(folder: Path, tmp_path: Path)
     copy = write_corpus(tmp_path / "icons")
     for small in (copy / "noto").glob("*.png"):
         Image.open(small).resize((16, 16)).save(small)
-    assert {icon.style for icon in made(copy).illustrations} == {"fluent-emoji", "twemoji"}
-    assert len(made(copy, side=16).illustrations) == len(read_illustrations(copy))
+    large, every = made(copy), made(copy, side=16)
+    assert {icon.style for icon in large.illustrations} == {"fluent-emoji", "twemoji"}
+    assert len(every.illustrations) == len(read_illustrations(copy)) and not every.too_small
+    assert large.too_small == len(every.illustrations) - len(large.illustrations)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from openimagen.config import Recipe
 from openimagen.data.illustrations import read_illustrations
@@ -43,6 +44,19 @@ def test_a_run_goes_on_to_the_bit_and_reports_its_icons(
     unseen = sum(icon.is_unseen for icon in read_illustrations(icons))
     assert (report["pictures"], report["held_out"]) == (126 - unseen, unseen) and unseen > 0
     assert report["skipped"] == 0
+
+
+def test_icons_too_small_for_a_stage_are_said_and_are_not_other_data(
+    illustrated: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    icons = write_corpus(tmp_path / "icons")
+    small = list((icons / "noto").glob("*.png"))
+    for path in small:
+        Image.open(path).resize((16, 16)).save(path)
+    both = override(illustrated, ["train.sr32.illustrations.scenes=0.5"])
+    train(both, icons, tmp_path / "run", device="cpu")
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("data")]
+    assert len(said) == 2 and said[1].endswith(f", {len(small)} too small left out")
 
 
 def test_pictures_that_are_no_icons_are_refused(

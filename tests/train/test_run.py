@@ -125,7 +125,7 @@ def test_a_run_that_goes_on_with_other_pictures_says_so(
     (other / "red-disc.txt").unlink()
     longer = override(recipe, ["train.base.images=36"])
     train(longer, other, done, stage="base", resume=True, device="cpu")
-    assert f"data: 5 pictures, 5 captions; the run had path {folder}, pictures 6\n" in (
+    assert f"data: 5 pictures, 5 captions; the run had path {folder}, found 6\n" in (
         capsys.readouterr().err
     )
 
