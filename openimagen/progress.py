@@ -38,7 +38,10 @@ class Rate(ProgressColumn):
 
 
 class Bars(Progress):
-    """Bars that count in a unit; off a terminal, what they would show as a line now and then."""
+    """Bars that count in a unit; off a terminal, what they would show as a line now and then.
+
+    Fields of a task are texts that stand behind its count; an empty one is not told.
+    """
 
     def __init__(self, unit: str, *columns: ProgressColumn) -> None:
         console = Console(stderr=True)
@@ -56,7 +59,7 @@ class Bars(Progress):
     def line(self, task: Task) -> str:
         """How far a task is, in words."""
         total = "" if task.total is None else f" of {task.total:.0f}"
-        fields = "".join(f", {name} {value:.4f}" for name, value in task.fields.items())
+        fields = "".join(f", {said}" for said in task.fields.values() if said)
         seconds = task.time_remaining
         left = "" if seconds is None else f", {timedelta(seconds=round(seconds))} left"
         return f"{task.description}: {task.completed:.0f}{total} {self.unit}{fields}{left}"

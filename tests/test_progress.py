@@ -27,5 +27,5 @@ def test_a_bar_that_is_quiet_tells_no_lines(
     for quiet in (True, False):
         bars = progress.progress_bars("images")
         bars.console.quiet = quiet
-        bars.update(bars.add_task("base", total=None, loss=0.25), completed=3)
+        bars.update(bars.add_task("base", total=None, figure="loss 0.2500"), completed=3)
         assert capsys.readouterr().err == ("" if quiet else "base: 3 images, loss 0.2500\n")

@@ -28,10 +28,10 @@ class Journal:
             forget(log, stage, images)
         self.file = (log if writes else Path(os.devnull)).open("a", encoding="utf-8")
         self.events = _events(out / "events" / stage, images) if writes else None
-        self.bars = progress_bars("images", TextColumn("loss {task.fields[loss]:.4f}"))
+        self.bars = progress_bars("images", TextColumn("{task.fields[figure]}"))
         self.bars.disable |= not writes
         self.bars.console.quiet = not writes
-        self.bar = self.bars.add_task(stage, total=total, completed=images, loss=0.0)
+        self.bar = self.bars.add_task(stage, total=total, completed=images, figure="")
         self.total, self.clock = total, (time.monotonic(), images)
 
     def __enter__(self) -> "Journal":
@@ -66,7 +66,7 @@ class Journal:
             points = {f"{self.stage}/{name}": value for name, value in values.items()}
             self.events.add(images, points)
         if "loss" in values:
-            self.bars.update(self.bar, loss=values["loss"])
+            self.bars.update(self.bar, figure=f"loss {values['loss']:.4f}")
 
     def note(self, images: int, message: str) -> None:
         """Say something worth reading, to the log and to whoever watches."""

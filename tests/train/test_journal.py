@@ -74,3 +74,13 @@ def test_a_line_tells_the_rate_and_the_time_left_at_it(
         seen: dict[str, float] = {}
         journal.record(40, loss=1.0)
     assert (seen["images_per_second"], seen["seconds_left"]) == (4.0, 15.0)
+
+
+def test_no_loss_is_told_before_one_is_known(tmp_path: Path) -> None:
+    with Journal(tmp_path, "base", 0, 100, writes=False) as journal:
+        task = journal.bars.tasks[0]
+        journal.advance(10)
+        assert journal.bars.line(task).startswith("base: 10 of 100 images")
+        assert "loss" not in journal.bars.line(task)
+        journal.record(10, loss=0.25)
+        assert "images, loss 0.2500" in journal.bars.line(task)
