@@ -9,7 +9,7 @@ Time:      of the base, not timed as it is: between 15 and 45 minutes by what it
            in batches of 256); the 5,744,640 of what ships took 11 with all of a step in one graph
            and compiling 2 (docs/experiments.md). On two CPU cores, 24 a second in batches of 128.
            sr256: 19 crops a second of one core, two hours, after 20 minutes in which the base draws
-           its lessons again. sr1024: 22, two and a half hours, after a quarter of one.
+           its lessons again. sr1024: 17 to 22, three hours, after a quarter of one.
 Cost:      one to three dollars at 4 dollars an hour.
 Score:     of what ships, whose base had these settings but did not begin from nothing (its card
            says from what): R@1 0.89 over 200 names that it saw, where real icons of another style
